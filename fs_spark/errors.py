@@ -1,0 +1,82 @@
+"""What can go wrong, and what the caller can catch.
+
+FsSparkError
+|-- ConfigError            (ValueError)   a configuration file, all its faults at once
+|-- SchemaError            (ValueError)   a frame or table without the columns it needs
+|-- StdfError              (ValueError)   bytes that are not a readable STDF V4 file
+|-- GeometryError          (ValueError)   a wafer map that contradicts itself or its dies
+|-- LeakageError           (ValueError)   a request that would let a label see its own future
+|-- RequestError           (ValueError)   arguments that cannot be carried out
+|-- FeatureNotFoundError   (KeyError)     an unknown view, feature, service or training set
+|-- RetentionError         (RuntimeError) a version that is gone, or a table that keeps too little
+|-- ReproductionError      (RuntimeError) a rebuilt training set that is not the recorded one
+|-- TableConflictError     (RuntimeError) a table, name or commit that something else holds
+`-- SetupError             (RuntimeError) no JVM, no Delta, no such session
+
+Every text says what is wrong, what was found, and in a `Hint:` what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FsSparkError(Exception):
+    """Base of everything that fs_spark raises on purpose."""
+
+    def __str__(self) -> str:  # KeyError would print its argument quoted
+        return str(self.args[0]) if self.args else ""
+
+
+class ConfigError(FsSparkError, ValueError):
+    """A configuration that cannot be used; lists every fault that was found."""
+
+
+class SchemaError(FsSparkError, ValueError):
+    """A frame or table lacks a column, or has it in another type."""
+
+
+class StdfError(FsSparkError, ValueError):
+    """Bytes that cannot be read as STDF V4."""
+
+
+class GeometryError(FsSparkError, ValueError):
+    """A wafer geometry that is impossible or contradicts the dies."""
+
+
+class LeakageError(FsSparkError, ValueError):
+    """A definition or request that would let a row see its own future."""
+
+
+class RequestError(FsSparkError, ValueError):
+    """Arguments that cannot be carried out; nothing was changed."""
+
+
+class FeatureNotFoundError(FsSparkError, KeyError):
+    """A view, feature, service or training set that is not known."""
+
+
+class RetentionError(FsSparkError, RuntimeError):
+    """A table version that is gone, or a table that keeps versions too briefly."""
+
+
+class ReproductionError(FsSparkError, RuntimeError):
+    """A rebuilt training set whose rows are not the recorded ones."""
+
+
+class TableConflictError(FsSparkError, RuntimeError):
+    """A table, a name or a commit that something else already holds."""
+
+
+class SetupError(FsSparkError, RuntimeError):
+    """The machine or session lacks what fs_spark needs."""
+
+
+def did_you_mean(wanted: str, known: Iterable[str]) -> str:
+    """The end of an error text: what exists, and the nearest name as a hint."""
+    names = sorted(set(known))
+    listed = ", ".join(names) if names else "nothing yet"
+    near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.6)
+    hint = f"\nHint: did you mean {near[0]!r}?" if near else ""
+    return f"Registered: {listed}.{hint}"
