@@ -1,0 +1,207 @@
+"""The configuration folder: store, testers, products, views and services, read once and frozen.
+
+Unknown keys are refused. All faults of all files are collected and raised together, each with its
+file and key, so that one run of `fs-spark plan` shows everything there is to mend.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
+
+from fs_spark.errors import ConfigError
+from fs_spark.features.view import FeatureService, FeatureView
+from fs_spark.stdf.rules import Availability, Duration, Frozen, ProductConfig, TesterConfig
+
+
+def _horizon(value: str) -> str:
+    if not re.fullmatch(r"interval \d+ days", value):
+        raise ValueError(f"{value!r} cannot be used. Hint: write 'interval 3650 days'; Delta refuses months and years")
+    return value
+
+
+class WaferMapDefaults(Frozen):
+    edge_exclusion_mm: float = Field(default=3.0, ge=0)
+
+
+class SparkConfig(Frozen):
+    master: str | None = None
+    jars_folder: Path | None = None
+    shuffle_partitions: int | None = Field(default=None, gt=0)
+    settings: dict[str, str] = {}
+
+
+class StoreConfig(Frozen):
+    """`conf/store.yaml`. Relative paths count from the folder that holds the file."""
+
+    root: str | None = None
+    catalog: str | None = Field(default=None, pattern=r"^\w+\.\w+$")
+    horizon: Annotated[str, AfterValidator(_horizon)] = "interval 3650 days"
+    availability: Availability = "streaming"
+    availability_margin: Duration = timedelta(0)
+    wafer_map: WaferMapDefaults = WaferMapDefaults()
+    online: str = "sqlite:///online.sqlite"
+    spark: SparkConfig = SparkConfig()
+
+    @model_validator(mode="after")
+    def _one_place(self) -> StoreConfig:
+        if (self.root is None) == (self.catalog is None):
+            raise ValueError("give exactly one of `root` (folder or URI) and `catalog` (catalog.schema)")
+        return self
+
+    @property
+    def horizon_days(self) -> int:
+        return int(self.horizon.split()[1])
+
+
+class TestersFile(Frozen):
+    testers: tuple[TesterConfig, ...] = ()
+
+
+class ProductsFile(Frozen):
+    products: tuple[ProductConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _units_agree(self) -> ProductsFile:
+        names = [p.product_id for p in self.products]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"product_id given twice: {twice}")
+        units: dict[str, dict[str, str]] = {}
+        for product in self.products:
+            for name, parameter in product.parameters.items():
+                units.setdefault(name, {})[product.product_id] = parameter.unit
+        mixed = {name: of for name, of in units.items() if len(set(of.values())) > 1}
+        if mixed:
+            raise ValueError(f"two units under one parameter name: {mixed}. Hint: give each unit its own name")
+        return self
+
+
+class ServicesFile(Frozen):
+    services: dict[str, FeatureService] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names(cls, data: Any) -> Any:
+        services = data.get("services") if isinstance(data, dict) else None
+        if isinstance(services, dict):
+            named = {k: {"name": k, **v} if isinstance(v, dict) else v for k, v in services.items()}
+            return {**data, "services": named}
+        return data
+
+
+class Configuration(Frozen):
+    """Everything under the configuration folder."""
+
+    folder: Path
+    store: StoreConfig
+    testers: tuple[TesterConfig, ...]
+    products: tuple[ProductConfig, ...]
+    views: tuple[FeatureView, ...]
+    services: dict[str, FeatureService]
+
+    @property
+    def root(self) -> str | None:
+        root = self.store.root
+        if root is None or "://" in root:
+            return root
+        return str((self.folder / root).resolve())
+
+    @property
+    def online_url(self) -> str:
+        url = self.store.online
+        if url.startswith("sqlite:///"):
+            return f"sqlite:///{(self.folder / url.removeprefix('sqlite:///')).resolve()}"
+        return url
+
+
+def _known_keys(model: type[BaseModel], key: str) -> str:
+    near = difflib.get_close_matches(key, list(model.model_fields), n=1)
+    return f" Hint: did you mean {near[0]!r}?" if near else f" Hint: known keys are {', '.join(model.model_fields)}."
+
+
+def _faults(file: Path, model: type[BaseModel], error: ValidationError) -> list[str]:
+    found = []
+    for fault in error.errors():
+        where = ".".join(str(step) for step in fault["loc"]) or "(whole file)"
+        text = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            text = "unknown key." + (_known_keys(model, str(fault["loc"][-1])) if len(fault["loc"]) == 1 else "")
+        elif "Hint:" not in text:
+            text += f" (found {fault['input']!r:.80})"
+        found.append(f"{file.name}: {where}: {text}")
+    return found
+
+
+def _read(file: Path, model: type[BaseModel], faults: list[str], *, needed: bool) -> Any:
+    if not file.is_file():
+        if needed:
+            faults.append(f"{file} does not exist. Hint: `fs-spark init` writes a starter configuration")
+            return None
+        return model()
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as fault:
+        faults.append(f"{file.name}: not readable as YAML: {' '.join(str(fault).split())}")
+        return None
+    try:
+        return model.model_validate({} if content is None else content)
+    except ValidationError as error:
+        faults.extend(_faults(file, model, error))
+        return None
+
+
+def load_configuration(store_file: str | Path) -> Configuration:
+    """Reads the folder around `store_file` whole.
+
+    Raises ConfigError with every fault of every file, each with its file and key.
+    """
+    store_file = Path(store_file).expanduser().resolve()
+    folder, faults = store_file.parent, list[str]()
+    store = _read(store_file, StoreConfig, faults, needed=True)
+    testers = _read(folder / "testers.yaml", TestersFile, faults, needed=False)
+    products = _read(folder / "products.yaml", ProductsFile, faults, needed=False)
+    services = _read(folder / "services.yaml", ServicesFile, faults, needed=False)
+    views: list[FeatureView] = []
+    for file in sorted((folder / "views").glob("*.yaml")):
+        view = _read(file, FeatureView, faults, needed=True)
+        if view is not None:
+            views.append(view)
+    seen: dict[str, int] = {}
+    for view in views:
+        seen[view.name] = seen.get(view.name, 0) + 1
+    faults += [f"views: {name} is defined {n} times" for name, n in seen.items() if n > 1]
+    if products is not None:
+        known = {name for product in products.products for name in product.parameters}
+        for view in views:
+            for name in view.parameters:
+                if name not in known:
+                    near = difflib.get_close_matches(name, known, n=1)
+                    hint = f"did you mean {near[0]!r}?" if near else "map it to a test in products.yaml"
+                    faults.append(f"views: {view.name}: parameter {name!r} is mapped by no product. Hint: {hint}")
+    if faults:
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise ConfigError(f"{folder}: {count} in the configuration:\n" + "\n".join(f"- {f}" for f in faults))
+    return Configuration(
+        folder=folder,
+        store=store,
+        testers=testers.testers,
+        products=products.products,
+        views=tuple(views),
+        services=services.services,
+    )
+
+
+def load_store_config(store_file: str | Path) -> StoreConfig:
+    """Reads `conf/store.yaml` alone, for what needs a session but no definitions."""
+    faults: list[str] = []
+    store = _read(Path(store_file).expanduser().resolve(), StoreConfig, faults, needed=True)
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return store  # type: ignore[no-any-return]

@@ -1,0 +1,185 @@
+"""Keys and rows as bytes, exactly: what an online store holds.
+
+Key    per column: tag ``s`` or ``i``, a length of four bytes, the text in UTF-8 or the integer in its fewest bytes
+       (big endian, signed), so that equal keys and only equal keys have equal bytes.
+Row    null bits (column i is bit ``i % 8`` of byte ``i // 8``), the columns of fixed width in the schema's order
+       (little endian), then per text column a length of four bytes and its UTF-8. A null keeps its place, as zeros.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import operator
+import struct
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from fs_spark.errors import RequestError, SchemaError
+
+Value: TypeAlias = float | int | bool | str | None
+
+STRING: Final = "string"
+CODES: Final = {"double": "d", "float": "f", "long": "q", "int": "i", "boolean": "?", "timestamp": "q"}
+"""Types of fixed width and their `struct` codes; a timestamp is whole microseconds since 1970 in UTC."""
+TYPES: Final = (*CODES, STRING)
+_PYTHON: Final = {"double": float, "float": float, "boolean": bool, STRING: str}  # the others are int
+_LENGTH: Final = struct.Struct("<I")
+
+
+@dataclass(frozen=True)
+class RowSchema:
+    """Names and types of a row's columns, in their order.
+
+    Raises  SchemaError with every fault: a name twice, a type that is none of `TYPES`
+
+    >>> RowSchema(("vdd", "wafers_done"), ("double", "int")).to_json()
+    '{"names": ["vdd", "wafers_done"], "types": ["double", "int"]}'
+    """
+
+    names: tuple[str, ...]
+    types: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        faults = [f"column {name!r} is there twice" for name, n in Counter(self.names).items() if n > 1]
+        if len(self.names) != len(self.types):
+            faults.append(f"{len(self.names)} names for {len(self.types)} types")
+        for name, kind in zip(self.names, self.types, strict=False):
+            if kind not in TYPES:
+                faults.append(f"column {name!r} has type {kind!r}")
+        if faults:
+            raise SchemaError(f"row schema: {'; '.join(faults)}.\nHint: the types are {', '.join(TYPES)}.")
+
+    def to_json(self) -> str:
+        return json.dumps({"names": self.names, "types": self.types})
+
+    @classmethod
+    def from_json(cls, text: str) -> RowSchema:
+        fields = json.loads(text)
+        return cls(tuple(fields["names"]), tuple(fields["types"]))
+
+
+KEY_TAGS: Final = {"string": b"s", "integer": b"i"}
+"""Types of key columns, and how the bytes of a value of that type begin."""
+
+
+def key_part(value: object) -> bytes:
+    """One column of a key. Any integer will do, of any width (numpy's too); a bool or a float will not.
+
+    Raises  RequestError
+    """
+    if isinstance(value, str):
+        tag, body = KEY_TAGS["string"], _utf8(value)
+    else:
+        number = _integer(value)
+        tag, body = KEY_TAGS["integer"], number.to_bytes((number.bit_length() + 8) // 8, "big", signed=True)
+    return tag + _LENGTH.pack(len(body)) + body
+
+
+def join_key(parts: Sequence[bytes | None]) -> bytes | None:
+    """A key from its columns' parts; None where one is None, because a null equals nothing."""
+    return None if None in parts else b"".join(parts)  # type: ignore[arg-type]
+
+
+def encode_key(values: Sequence[object]) -> bytes | None:
+    """A key of several columns, None where a column is None. Raises  RequestError as `key_part` does"""
+    return join_key([None if value is None else key_part(value) for value in values])
+
+
+class RowCodec:
+    """Encodes and decodes the rows of one schema. `row_codec` keeps one per schema."""
+
+    def __init__(self, schema: RowSchema) -> None:
+        self.schema = schema
+        self.null_bytes = (len(schema.names) + 7) // 8
+        self.fixed = [i for i, kind in enumerate(schema.types) if kind != STRING]
+        self.texts = [i for i, kind in enumerate(schema.types) if kind == STRING]
+        self.head = struct.Struct("<" + "B" * self.null_bytes + "".join(CODES[schema.types[i]] for i in self.fixed))
+
+    def encode(self, values: Sequence[Value]) -> bytes:
+        """One row. Raises  SchemaError for a value that its column's type cannot hold exactly"""
+        if len(values) != len(self.schema.names):
+            raise SchemaError(f"a row of {len(self.schema.names)} columns, found {len(values)} values.")
+        for name, kind, value in zip(self.schema.names, self.schema.types, values, strict=True):
+            _check_value(name, kind, value)
+        bits = sum(1 << i for i, value in enumerate(values) if value is None)
+        fixed = (0 if values[i] is None else values[i] for i in self.fixed)
+        head = self.head.pack(*bits.to_bytes(self.null_bytes, "little"), *fixed)
+        return head + b"".join(text_part(values[i]) for i in self.texts)
+
+    def decode(self, row: bytes) -> tuple[Value, ...]:
+        """The values of one row. Raises  SchemaError for bytes that this schema did not write"""
+        try:
+            parts = self.head.unpack_from(row)
+            found = parts[self.null_bytes :]
+            if self.texts:
+                found = self._with_texts(found, row)
+            elif len(row) != self.head.size:
+                raise ValueError(f"{len(row)} bytes instead of {self.head.size}")
+        except (struct.error, ValueError) as fault:
+            raise SchemaError(
+                f"a stored row does not fit its schema {self.schema.names}: {fault}.\nHint: export the service again."
+            ) from fault
+        nulls = parts[: self.null_bytes]
+        if any(nulls):
+            return tuple(None if nulls[i >> 3] >> (i & 7) & 1 else value for i, value in enumerate(found))
+        return found
+
+    def _with_texts(self, fixed: tuple[Value, ...], row: bytes) -> tuple[Value, ...]:
+        values: list[Value] = [None] * len(self.schema.names)
+        for i, value in zip(self.fixed, fixed, strict=True):
+            values[i] = value
+        at = self.head.size
+        for i in self.texts:
+            (length,) = _LENGTH.unpack_from(row, at)
+            at += _LENGTH.size + length
+            values[i] = row[at - length : at].decode()
+        if at != len(row):
+            raise ValueError(f"{len(row)} bytes instead of {at}")
+        return tuple(values)
+
+
+@functools.lru_cache(maxsize=256)
+def row_codec(schema: RowSchema) -> RowCodec:
+    return RowCodec(schema)
+
+
+def text_part(value: Value) -> bytes:
+    """One text column of a row; a null is empty."""
+    body = b"" if value is None else _utf8(str(value))
+    return _LENGTH.pack(len(body)) + body
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as fault:
+        raise RequestError(f"text {text!r} is not valid Unicode.\nHint: decode it before, as UTF-8.") from fault
+
+
+def _integer(value: object) -> int:
+    if not isinstance(value, bool):
+        try:
+            return operator.index(value)  # type: ignore[arg-type]
+        except TypeError:
+            pass
+    raise RequestError(
+        f"a key is text or an integer, found {value!r} ({type(value).__name__}).\n"
+        f"Hint: floats and bools never match a stored key; pass int(...) or str(...)."
+    )
+
+
+def _check_value(name: str, kind: str, value: Value) -> None:
+    if value is None:
+        return
+    right = isinstance(value, _PYTHON.get(kind, int)) and (kind == "boolean" or not isinstance(value, bool))
+    if right and kind in CODES:
+        try:
+            (back,) = struct.unpack("<" + CODES[kind], struct.pack("<" + CODES[kind], value))
+            right = back == value or value != value
+        except (struct.error, OverflowError):
+            right = False
+    if not right:
+        raise SchemaError(f"column {name!r} is {kind}, which cannot hold {value!r} exactly.")

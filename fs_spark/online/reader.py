@@ -1,0 +1,144 @@
+"""Features by key, in the process that predicts: no Spark, no JVM, nothing beyond the standard library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, Self
+
+from fs_spark.errors import FeatureNotFoundError, RequestError, SetupError, did_you_mean
+from fs_spark.online.codec import join_key
+from fs_spark.online.records import Published, ServiceRecord
+from fs_spark.online.request import Answer, Key, fill, key_parts, view_columns, wanted_features
+from fs_spark.online.sqlite_source import SqliteSource
+
+
+class Snapshot(Protocol):
+    """One state of an online store."""
+
+    def published(self, service: str) -> Published | None: ...
+
+    def rows(self, published: Published, position: int, keys: Sequence[bytes]) -> Mapping[bytes, bytes]: ...
+
+
+class Source(Protocol):
+    """What a kind of online store must give to be read."""
+
+    def services(self) -> list[str]: ...
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]: ...
+
+    def close(self) -> None: ...
+
+
+def open_online(url: str) -> OnlineReader:
+    """A reader of the online store at a URL: ``sqlite:///relative/path`` or ``sqlite:////absolute/path``.
+
+    Raises  RequestError for a URL that names no store, or a file that is missing or no online store; SetupError for a
+            kind of store that this version cannot read
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme not in _SOURCES:
+        kinds = ", ".join(f"{known}://" for known in _SOURCES)
+        raise RequestError(
+            f"{url!r} is no online URL.\nHint: it starts with one of {kinds}, as in sqlite:///online.db."
+        )
+    return OnlineReader(_SOURCES[scheme](rest))
+
+
+def sqlite_path(url: str) -> Path:
+    """The file that a ``sqlite:///`` URL names, as an absolute path. Raises  RequestError"""
+    scheme, _, rest = url.partition("://")
+    if scheme != "sqlite":
+        raise RequestError(f"{url!r} is no SQLite URL.\nHint: it looks like sqlite:///online.db.")
+    return _file_of(rest)
+
+
+@dataclass(frozen=True)
+class OnlineReader:
+    """Reads published services. Threads may share one; close it, or use it in a `with`."""
+
+    _source: Source
+
+    def services(self) -> list[str]:
+        """The names of the published services, sorted."""
+        return self._source.services()
+
+    def describe(self, service: str) -> ServiceRecord:
+        """What is published under a name. Raises  FeatureNotFoundError"""
+        with self._source.snapshot() as snapshot:
+            return self._published(snapshot, service).record
+
+    def get(
+        self,
+        service: str,
+        keys: Sequence[Key],
+        features: Sequence[str] | None = None,
+        *,
+        with_times: bool = False,
+    ) -> list[Answer]:
+        """One answer per key, in order: the key's own columns, then each feature, None where its view has no row.
+
+        All answers are of one publication. `with_times` adds ``<view>__event_timestamp`` for each view that was asked,
+        as a datetime in UTC.
+
+        Needs   in each key all columns that any view of the service is keyed by; None there matches nothing
+        Raises  FeatureNotFoundError for an unknown service or feature; RequestError for a key that lacks a column,
+                has a value of the wrong type or has a feature's name for a column
+        """
+        with self._source.snapshot() as snapshot:
+            published = self._published(snapshot, service)
+            views = published.record.views
+            names = wanted_features(published.record, features)
+            columns = [view_columns(view, names, with_times=with_times) for view in views]
+            empty = dict.fromkeys([*names, *(column.name for some in columns for column in some)])
+            parts = key_parts(published, keys, taken=empty)
+            answers: list[Answer] = [{**key, **empty} for key in keys]
+            for position, (view, wanted) in enumerate(zip(views, columns, strict=True)):
+                if wanted:
+                    encoded = [join_key([part[column] for column in view.keys]) for part in parts]
+                    rows = snapshot.rows(published, position, list({key for key in encoded if key is not None}))
+                    fill(answers, encoded, rows, view, wanted)
+        return answers
+
+    def close(self) -> None:
+        self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _published(self, snapshot: Snapshot, service: str) -> Published:
+        published = snapshot.published(service)
+        if published is None:
+            raise FeatureNotFoundError(
+                f"service {service!r} is not published.\n{did_you_mean(service, self._source.services())}"
+            )
+        return published
+
+
+def _file_of(rest: str) -> Path:
+    if len(rest) < 2 or not rest.startswith("/") or rest == "/:memory:":
+        raise RequestError(
+            f"'sqlite://{rest}' names no file.\n"
+            f"Hint: three slashes before a relative path (sqlite:///online.db), four before an absolute one."
+        )
+    return Path(rest[1:]).absolute()
+
+
+def _sqlite(rest: str) -> Source:
+    return SqliteSource(_file_of(rest))
+
+
+def _redis(rest: str) -> Source:
+    raise SetupError(
+        f"'redis://{rest}' cannot be read: this version has no Redis backend.\n"
+        f"Hint: publish to and read from SQLite, sqlite:///path/online.db."
+    )
+
+
+_SOURCES: Final[dict[str, Callable[[str], Source]]] = {"sqlite": _sqlite, "redis": _redis}

@@ -1,0 +1,147 @@
+"""The online store in one SQLite file, the writer's side: a service is replaced at once.
+
+`services` holds each service's record as JSON and its generation, `views` what its rows taught about the keys; a table
+of rows belongs to one view of one generation of one service, so that two services may pin different versions of a view.
+A publication writes new tables beside the old, drops the old and commits: readers (WAL) see the old or the new, and a
+killed writer leaves the old.
+
+Rows lie in tables with a rowid and pages of 16 KiB: of with and without rowid, 4 and 16 KiB, the only one above 100,000
+inserts/s for rows of 120 doubles in random key order (the others 32,000 to 67,000) [400,000 rows].
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from fs_spark.errors import RequestError, SchemaError, SetupError, TableConflictError
+from fs_spark.online.records import PublishReport, ServiceRecord, ViewRecord
+from fs_spark.online.sqlite_source import APPLICATION_ID, FORMAT, is_marked, open_read_only, rows_table
+
+if TYPE_CHECKING:
+    from fs_spark.online.batches import ViewRows
+
+_TABLES: Final = (
+    "CREATE TABLE IF NOT EXISTS services(service TEXT PRIMARY KEY, generation INTEGER NOT NULL, record TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS views(service TEXT NOT NULL, position INTEGER NOT NULL, key_types TEXT NOT NULL, "
+    "PRIMARY KEY(service, position))",
+    f"PRAGMA application_id={APPLICATION_ID}",
+    f"PRAGMA user_version={FORMAT}",
+)
+
+
+class SqliteOnline:
+    """Publishes services into one file. Each call opens it anew and holds nothing between calls."""
+
+    def __init__(self, path: str | os.PathLike[str], *, busy_timeout_s: float = 30.0) -> None:
+        self.path = Path(path).absolute()
+        self._busy_timeout_s = busy_timeout_s
+
+    def is_current(self, record: ServiceRecord) -> bool:
+        """Whether readers get exactly this record now, Delta versions included."""
+        try:
+            connection = open_read_only(self.path, timeout_s=self._busy_timeout_s)
+        except RequestError:  # no file or nothing in it; `publish` tells what is wrong with any other
+            return False
+        with closing(connection):
+            select = "SELECT record FROM services WHERE service = ?"
+            row = connection.execute(select, (record.service,)).fetchone()
+        return row is not None and row[0] == record.to_json()
+
+    def publish(self, service: ServiceRecord, tables: Iterable[ViewRows]) -> PublishReport:
+        """Replaces a service and the rows of all its views in one transaction.
+
+        Needs   one `ViewRows` for each view of the record, in any order; read one after the other, a chunk at a time
+        Raises  SchemaError when one is missing or does not fit its record, or two rows have one key;
+                TableConflictError when another writer holds the file. Readers then keep what they had
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with closing(sqlite3.connect(self.path, timeout=self._busy_timeout_s, isolation_level=None)) as connection:
+                self._prepare(connection)
+                connection.execute("BEGIN IMMEDIATE")  # closing without COMMIT undoes everything
+                report = _replace(connection, service, tables)
+                connection.execute("COMMIT")
+                connection.execute("PRAGMA busy_timeout=200")  # readers that hold the WAL longer leave it to the next
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.OperationalError as fault:
+            if fault.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            raise TableConflictError(
+                f"{self.path} was held by another writer for {self._busy_timeout_s:g} s.\n"
+                f"Hint: one export at a time; try again when the other has ended."
+            ) from fault
+        return report
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        is_marked(connection, self.path)
+        connection.execute("PRAGMA page_size=16384")
+        connection.execute("PRAGMA cache_size=-65536")  # 64 MiB; what a publication needs beyond it spills to the WAL
+        connection.execute("PRAGMA synchronous=FULL")
+        (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        if mode != "wal":
+            raise SetupError(f"{self.path} cannot have a WAL.\nHint: put the online store on a local disk.")
+
+
+def _replace(connection: sqlite3.Connection, service: ServiceRecord, tables: Iterable[ViewRows]) -> PublishReport:
+    for statement in _TABLES:
+        connection.execute(statement)
+    name = service.service
+    (generation,) = connection.execute("SELECT coalesce(max(generation), 0) + 1 FROM services").fetchone()
+    select = "SELECT generation, position FROM services JOIN views USING (service) WHERE service = ?"
+    old = connection.execute(select, (name,)).fetchall()
+    connection.execute("DELETE FROM views WHERE service = ?", (name,))
+    report = PublishReport(name, {}, {})
+    for table in tables:
+        position = _position(service, table)
+        if table.view in report.rows:
+            raise SchemaError(f"service {name!r}: the rows of view {table.view!r} were given twice.")
+        key_types = _write(connection, rows_table(generation, position), service.views[position], table, report)
+        connection.execute("INSERT INTO views VALUES (?, ?, ?)", (name, position, " ".join(key_types)))
+    missing = [view.view for view in service.views if view.view not in report.rows]
+    if missing:
+        raise SchemaError(f"service {name!r}: no rows were given for {', '.join(missing)}.")
+    for place in old:
+        connection.execute(f"DROP TABLE {rows_table(*place)}")
+    connection.execute("INSERT OR REPLACE INTO services VALUES (?, ?, ?)", (name, generation, service.to_json()))
+    return report
+
+
+def _write(
+    connection: sqlite3.Connection, rows: str, view: ViewRecord, table: ViewRows, report: PublishReport
+) -> tuple[str, ...]:
+    from fs_spark.online.batches import chunks
+
+    connection.execute(f"CREATE TABLE {rows}(key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL)")
+    report.rows[view.view] = report.without_key[view.view] = 0
+    key_types: tuple[str, ...] = ()
+    for chunk in chunks(view, table.batches):
+        try:
+            connection.executemany(f"INSERT INTO {rows} VALUES (?, ?)", chunk.rows)
+        except sqlite3.IntegrityError as fault:
+            raise SchemaError(
+                f"view {view.view!r}: two rows have the same {', '.join(view.keys)}.\n"
+                f"Hint: publish the newest row of each key only."
+            ) from fault
+        report.rows[view.view] += len(chunk.rows)
+        report.without_key[view.view] += chunk.without_key
+        key_types = chunk.key_types
+    return key_types
+
+
+def _position(service: ServiceRecord, table: ViewRows) -> int:
+    """The place in the service of the view that these rows are of. Raises  SchemaError when they are of none"""
+    for position, view in enumerate(service.views):
+        if view.view == table.view:
+            for what in ("keys", "schema", "delta_version"):
+                if getattr(view, what) != getattr(table, what):
+                    raise SchemaError(
+                        f"service {service.service!r}, view {view.view!r}: the record has {what} {getattr(view, what)}, "
+                        f"the rows have {getattr(table, what)}."
+                    )
+            return position
+    raise SchemaError(f"service {service.service!r} has no view {table.view!r}.")

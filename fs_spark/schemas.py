@@ -1,0 +1,228 @@
+"""StructType of every table, and the check that a frame has the columns that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pyspark.sql import DataFrame
+from pyspark.sql.types import (
+    BooleanType,
+    DataType,
+    DoubleType,
+    FloatType,
+    IntegerType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampNTZType,
+    TimestampType,
+)
+
+from fs_spark import names as n
+from fs_spark.errors import SchemaError
+from fs_spark.features.view import FeatureView
+
+_STRING, _INT, _LONG, _TIME = StringType(), IntegerType(), LongType(), TimestampType()
+
+
+def _struct(columns: dict[str, DataType], *, required: Sequence[str] = ()) -> StructType:
+    return StructType([StructField(name, kind, name not in required) for name, kind in columns.items()])
+
+
+@dataclass(frozen=True)
+class TableLayout:
+    """A table's columns and what its files are clustered by."""
+
+    schema: StructType
+    cluster_by: tuple[str, ...] = ()
+
+
+FILES: Final = TableLayout(
+    _struct(
+        {
+            n.FILE_ID: _STRING,
+            "path": _STRING,
+            "status": _STRING,
+            "reason": _STRING,
+            "position": _LONG,
+            "delivered_at": _TIME,
+            "delivered_bytes": _LONG,
+            "decompressed_bytes": _LONG,
+            "byte_order": _STRING,
+            "lot_id": _STRING,
+            "tester": _STRING,
+            "test_program": _STRING,
+            "parts": _INT,
+            "parts_without_key": _INT,
+            "dropped": _STRING,
+            "warnings": _STRING,
+            "run_keys": _STRING,
+        },
+        required=(n.FILE_ID, "status"),
+    )
+)
+
+WAFER_RUNS: Final = TableLayout(
+    _struct(
+        {
+            n.FILE_ID: _STRING,
+            n.RUN_ID: _STRING,
+            "run_key": _STRING,
+            n.LOT_ID: _STRING,
+            n.WAFER_ID: _STRING,
+            n.HEAD: _INT,
+            n.INSERTION: _STRING,
+            n.PRODUCT_ID: _STRING,
+            n.TEST_PROGRAM: _STRING,
+            n.TESTER: _STRING,
+            n.RUN_START: _TIME,
+            "run_start_local": TimestampNTZType(),
+            "run_finish": _TIME,
+            "run_end": _TIME,
+            n.TIME_QUALITY: _STRING,
+            "touchdowns": _INT,
+            "parts": _INT,
+            "wafer_diameter_mm": DoubleType(),
+            "die_width_mm": DoubleType(),
+            "die_height_mm": DoubleType(),
+            "center_x": _INT,
+            "center_y": _INT,
+            "flat": _STRING,
+            "pos_x": _STRING,
+            "pos_y": _STRING,
+        },
+        required=(n.FILE_ID, n.RUN_ID, "run_key"),
+    ),
+    cluster_by=(n.LOT_ID, n.WAFER_ID),
+)
+
+DIE_TESTS: Final = TableLayout(
+    _struct(
+        {
+            n.FILE_ID: _STRING,
+            n.RUN_ID: _STRING,
+            n.LOT_ID: _STRING,
+            n.WAFER_ID: _STRING,
+            n.DIE_X: _INT,
+            n.DIE_Y: _INT,
+            n.HEAD: _INT,
+            n.SITE: _INT,
+            n.TOUCHDOWN: _INT,
+            n.PART_INDEX: _INT,
+            n.PART_ID: _STRING,
+            n.PASSED: BooleanType(),
+            n.HARD_BIN: _INT,
+            n.SOFT_BIN: _INT,
+            n.TEST_TIME_MS: _LONG,
+            n.RUN_START: _TIME,
+            n.EVENT_TIMESTAMP: _TIME,
+            n.TIME_QUALITY: _STRING,
+            n.AVAILABLE_TIMESTAMP: _TIME,
+            n.INSERTION: _STRING,
+            n.PRODUCT_ID: _STRING,
+            n.TEST_PROGRAM: _STRING,
+            n.TESTER: _STRING,
+        },
+        required=(n.FILE_ID, n.RUN_ID, n.PART_INDEX),
+    ),
+    cluster_by=(n.LOT_ID, n.WAFER_ID),
+)
+
+TESTS: Final = TableLayout(
+    _struct(
+        {
+            n.FILE_ID: _STRING,
+            n.TEST_INDEX: _INT,
+            n.TEST_NUM: _LONG,
+            n.TEST_NAME: _STRING,
+            n.RECORD: _STRING,
+            "unit": _STRING,
+            "low_limit": FloatType(),
+            "high_limit": FloatType(),
+        },
+        required=(n.FILE_ID, n.TEST_INDEX),
+    )
+)
+
+TEST_RESULTS: Final = TableLayout(
+    _struct(
+        {
+            n.FILE_ID: _STRING,
+            n.RUN_ID: _STRING,
+            n.LOT_ID: _STRING,
+            n.WAFER_ID: _STRING,
+            n.PART_INDEX: _INT,
+            n.TEST_NUM: _LONG,
+            n.TEST_NAME: _STRING,
+            n.OCCURRENCE: _INT,
+            n.ELEMENT: _INT,
+            n.RESULT: FloatType(),
+            n.PASSED: BooleanType(),
+            n.RECORD: _STRING,
+        },
+        required=(n.FILE_ID, n.RUN_ID, n.PART_INDEX),
+    ),
+    cluster_by=(n.LOT_ID, n.WAFER_ID, n.TEST_NUM),
+)
+
+REGISTRY: Final = TableLayout(
+    _struct(
+        {
+            "entry": _LONG,
+            "kind": _STRING,
+            "view": _STRING,
+            "version": _STRING,
+            n.PRODUCT_ID: _STRING,
+            "digest": _STRING,
+            "body": _STRING,
+        },
+        required=("entry", "kind", "view", "version"),
+    )
+)
+
+TRAINING_SETS: Final = TableLayout(
+    _struct({"name": _STRING, "content_digest": _STRING, "manifest": _STRING}, required=("name",))
+)
+
+LAYOUTS: Final = {
+    n.FILES: FILES,
+    n.WAFER_RUNS: WAFER_RUNS,
+    n.DIE_TESTS: DIE_TESTS,
+    n.TESTS: TESTS,
+    n.TEST_RESULTS: TEST_RESULTS,
+    n.REGISTRY: REGISTRY,
+    n.TRAINING_SETS: TRAINING_SETS,
+}
+
+_KEY_TYPES: Final[dict[str, DataType]] = {n.LOT_ID: _STRING, n.WAFER_ID: _STRING, n.DIE_X: _INT, n.DIE_Y: _INT}
+FEATURE_TYPES: Final[dict[str, DataType]] = {"double": DoubleType(), "int": _INT, "boolean": BooleanType()}
+
+
+def view_layout(view: FeatureView) -> TableLayout:
+    """Keys, times, sequence and features of a view's table; its keys take no null."""
+    return TableLayout(
+        _struct(
+            {
+                **{key: _KEY_TYPES[key] for key in view.keys},
+                n.EVENT_TIMESTAMP: _TIME,
+                n.AVAILABLE_TIMESTAMP: _TIME,
+                n.SEQUENCE: _LONG,
+                **{column: FEATURE_TYPES[kind] for column, kind in view.columns.items()},
+            },
+            required=(*view.keys, n.SEQUENCE),
+        ),
+        cluster_by=view.unit_keys,
+    )
+
+
+def require_columns(frame: DataFrame, columns: Sequence[str], *, what: str) -> None:
+    """Raises SchemaError that lists every column that `frame` lacks."""
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise SchemaError(
+            f"{what} lacks {', '.join(missing)}; it has {', '.join(frame.columns)}.\n"
+            f"Hint: add the missing column{'s' if len(missing) > 1 else ''}, or rename yours"
+        )

@@ -1,0 +1,254 @@
+"""Delta tables: the only file that reads and writes them.
+
+By DataFrame options and SQL alone, so that all of it runs through Spark Connect. Every table keeps its versions for
+the configured horizon, numbers its commits by in-commit time, and takes no null keys.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pyspark.errors import AnalysisException, PySparkException
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql.types import StructType
+
+from fs_spark.errors import RetentionError, SchemaError, TableConflictError
+from fs_spark.schemas import TableLayout
+
+_CONFLICTS: Final = ("DELTA_CONCURRENT", "ConcurrentAppendException", "ConcurrentDeleteReadException", "MetadataChanged")
+_ATTEMPTS: Final = 6
+_NAME: Final = re.compile(r"[A-Za-z0-9_]+")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _is_conflict(fault: PySparkException) -> bool:
+    text = f"{fault.getCondition() or ''} {fault}"
+    return any(mark in text for mark in _CONFLICTS)
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One line of a table's history."""
+
+    version: int
+    operation: str
+    metadata: dict[str, Any]
+    restored_from: int | None
+
+
+class Tables:
+    """The tables under one folder or in one schema of a catalog.
+
+    `horizon` is Delta's interval text; a table that promises to keep its versions for less is refused.
+    """
+
+    def __init__(self, spark: SparkSession, *, root: str | None, catalog: str | None, horizon: str) -> None:
+        self.spark, self.root, self.catalog, self.horizon = spark, root, catalog, horizon
+        self._known: set[str] = set()
+
+    def identifier(self, name: str) -> str:
+        """How SQL names the table."""
+        if not _NAME.fullmatch(name):
+            raise SchemaError(f"{name!r} is no table name. Hint: letters, digits and underscores only")
+        return f"{self.catalog}.{name}" if self.catalog else f"delta.`{self.path(name)}`"
+
+    def path(self, name: str) -> str:
+        return f"{str(self.root).rstrip('/')}/{name}"
+
+    def _detail(self, name: str) -> Row | None:
+        try:
+            return self.spark.sql(f"DESCRIBE DETAIL {self.identifier(name)}").collect()[0]
+        except AnalysisException as fault:
+            if any(mark in str(fault) for mark in ("PATH_NOT_FOUND", "PATH_DOES_NOT_EXIST", "TABLE_OR_VIEW_NOT_FOUND")):
+                return None
+            if any(mark in str(fault) for mark in ("DELTA_MISSING_DELTA_TABLE", "DELTA_TABLE_NOT_FOUND")):
+                return None
+            raise
+
+    def exists(self, name: str) -> bool:
+        """Whether the table is there; on the first look its retention is checked.
+
+        Raises     RetentionError where it keeps its versions for less than the horizon
+        """
+        if name in self._known:
+            return True
+        detail = self._detail(name)
+        if detail is None or detail["format"] != "delta":
+            return False
+        kept = detail["properties"] or {}
+        wanted = int(self.horizon.split()[1])
+        for key in ("delta.deletedFileRetentionDuration", "delta.logRetentionDuration"):
+            found = re.fullmatch(r"interval (\d+) days?", kept.get(key, "interval 7 days"))
+            if not found or int(found[1]) < wanted:
+                raise RetentionError(
+                    f"table {name} keeps its versions too briefly: {key} is {kept.get(key, 'not set')}, "
+                    f"the configured horizon is {self.horizon}.\n"
+                    f"Hint: ALTER TABLE {self.identifier(name)} SET TBLPROPERTIES ('{key}' = '{self.horizon}'), "
+                    "or lower `horizon` in store.yaml"
+                )
+        self._known.add(name)
+        return True
+
+    def create(self, name: str, layout: TableLayout) -> None:
+        """Makes the table unless it is there; a table of another schema at its place is refused.
+
+        Raises     SchemaError where columns differ, RetentionError where versions are kept too briefly
+        """
+        if self.exists(name):
+            self._check_schema(name, layout.schema)
+            return
+        columns = ", ".join(
+            f"`{f.name}` {f.dataType.simpleString()}{'' if f.nullable else ' NOT NULL'}" for f in layout.schema.fields
+        )
+        properties = {
+            "delta.deletedFileRetentionDuration": self.horizon,
+            "delta.logRetentionDuration": self.horizon,
+            "delta.enableInCommitTimestamps": "true",
+            "delta.enableDeletionVectors": "true",
+        }
+        listed = ", ".join(f"'{key}' = '{value}'" for key, value in properties.items())
+        clustered = f"CLUSTER BY ({', '.join(layout.cluster_by)})" if layout.cluster_by else ""
+        self.spark.sql(
+            f"CREATE TABLE IF NOT EXISTS {self.identifier(name)} ({columns}) USING delta {clustered} "
+            f"TBLPROPERTIES ({listed})"
+        ).collect()
+        self._known.add(name)
+
+    def _check_schema(self, name: str, wanted: StructType) -> None:
+        found = {f.name: f.dataType.simpleString() for f in self.read(name).schema.fields}
+        faults = [
+            f"{f.name}: " + (f"found {found[f.name]}" if f.name in found else "absent") + f", needs {f.dataType.simpleString()}"
+            for f in wanted.fields
+            if found.get(f.name) != f.dataType.simpleString()
+        ]
+        faults += [f"{extra}: not expected" for extra in found if extra not in wanted.fieldNames()]
+        if faults:
+            raise SchemaError(
+                f"the table at {self.identifier(name)} has another schema:\n"
+                + "\n".join(f"- {fault}" for fault in faults)
+                + "\nHint: point store.yaml at another root or catalog, or move that table away"
+            )
+
+    def read(self, name: str, version: int | None = None) -> DataFrame:
+        """A table as a DataFrame, newest or at a version.
+
+        Raises     RetentionError where that version is not there any more
+        """
+        reader = self.spark.read.format("delta")
+        if version is not None:
+            reader = reader.option("versionAsOf", version)
+        frame = reader.table(self.identifier(name)) if self.catalog else reader.load(self.path(name))
+        if version is not None:
+            try:
+                frame.schema  # noqa: B018  resolves the version now, before any job runs
+            except AnalysisException as fault:
+                raise RetentionError(
+                    f"version {version} of table {name} cannot be read: {str(fault).splitlines()[0]}\n"
+                    f"Hint: `fs-spark history {name}` lists the versions that are kept"
+                ) from fault
+        return frame
+
+    def history(self, name: str, limit: int | None = None) -> list[Commit]:
+        """Commits, newest first."""
+        bound = f" LIMIT {limit}" if limit else ""
+        rows = self.spark.sql(f"DESCRIBE HISTORY {self.identifier(name)}{bound}").collect()
+        commits = []
+        for row in rows:
+            parameters = row["operationParameters"] or {}
+            restored = parameters.get("version") if row["operation"] == "RESTORE" else None
+            try:
+                metadata = json.loads(row["userMetadata"] or "{}")
+            except json.JSONDecodeError:
+                metadata = {}
+            commits.append(
+                Commit(
+                    version=int(row["version"]),
+                    operation=row["operation"],
+                    metadata=metadata if isinstance(metadata, dict) else {},
+                    restored_from=int(restored) if restored and str(restored).isdigit() else None,
+                )
+            )
+        return commits
+
+    def version(self, name: str) -> int:
+        """The newest version number."""
+        return self.history(name, limit=1)[0].version
+
+    def watermark(self, name: str) -> dict[str, Any]:
+        """What the write in force said it was made from; {} where nobody said. Follows RESTORE to what it restored."""
+        commits = {commit.version: commit for commit in self.history(name)}
+        at: int | None = max(commits, default=-1)
+        while at is not None and at in commits:
+            commit = commits[at]
+            if commit.restored_from is not None:
+                at = commit.restored_from
+            elif "fs_spark" in commit.metadata:
+                return dict(commit.metadata["fs_spark"])
+            else:
+                at -= 1
+        return {}
+
+    def _ordered(self, name: str, frame: DataFrame) -> DataFrame:
+        return frame.select(*self.read(name).columns)
+
+    def _write(self, name: str, frame: DataFrame, mode: str, options: dict[str, str]) -> None:
+        def once() -> None:
+            writer = self._ordered(name, frame).write.format("delta").mode(mode).options(**options)
+            if self.catalog:
+                writer.saveAsTable(self.identifier(name))
+            else:
+                writer.save(self.path(name))
+
+        self._retried(name, once)
+
+    def _retried(self, name: str, action: Any) -> None:
+        for attempt in range(_ATTEMPTS):
+            try:
+                action()
+                return
+            except PySparkException as fault:
+                if not _is_conflict(fault):
+                    raise
+                if attempt == _ATTEMPTS - 1:
+                    raise TableConflictError(
+                        f"table {name} was written by others {_ATTEMPTS} times in a row while this write was tried.\n"
+                        "Hint: run the job again when the other writer is done"
+                    ) from fault
+                time.sleep(0.2 * 2**attempt)
+
+    @staticmethod
+    def _options(made_from: dict[str, Any] | None) -> dict[str, str]:
+        return {"userMetadata": json.dumps({"fs_spark": made_from}, sort_keys=True)} if made_from is not None else {}
+
+    def append(
+        self, name: str, frame: DataFrame, *, once_as: str | None = None, made_from: dict[str, Any] | None = None
+    ) -> None:
+        """Adds rows. With `once_as`, a name for these very rows, Delta drops a second write of the same name."""
+        options = self._options(made_from)
+        if once_as is not None:
+            options |= {"txnAppId": f"{name}:{once_as}", "txnVersion": "1"}
+        self._write(name, frame, "append", options)
+
+    def replace(
+        self, name: str, frame: DataFrame, keys: Sequence[str], *, made_from: dict[str, Any] | None = None
+    ) -> None:
+        """Replaces all rows that share `keys` with a row of `frame`, in one commit."""
+        self._write(name, frame, "overwrite", {"replaceUsing": ", ".join(keys), **self._options(made_from)})
+
+    def overwrite(self, name: str, frame: DataFrame, *, made_from: dict[str, Any] | None = None) -> None:
+        self._write(name, frame, "overwrite", self._options(made_from))
+
+    def delete_units(self, name: str, units: Iterable[dict[str, str]]) -> None:
+        """Removes units by their literal keys, in one commit."""
+        listed = [" AND ".join(f"`{k}` = {_quoted(v)}" for k, v in unit.items()) for unit in units]
+        if listed:
+            statement = f"DELETE FROM {self.identifier(name)} WHERE " + " OR ".join(f"({one})" for one in listed)
+            self._retried(name, lambda: self.spark.sql(statement).collect())

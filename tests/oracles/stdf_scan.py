@@ -1,0 +1,203 @@
+"""A naive STDF V4 scanner on `struct` alone: parts, touchdowns, runs, PTR results (semantics, sections 2.2 and 5)."""
+
+import math
+import struct
+
+MISSING_COORDINATE = -32768
+MISSING_BIN = 65535
+
+FAR, MIR, MRR = (0, 10), (1, 10), (1, 20)
+WIR, WRR = (2, 10), (2, 20)
+PIR, PRR, PTR = (5, 10), (5, 20), (15, 10)
+
+
+def scan(data):
+    """What a decompressed STDF V4 file holds, up to its last complete record.
+
+    byte_order      "<" or ">", from FAR's CPU_TYPE
+    records         (typ, sub, offset of the record's header, REC_LEN) per record
+    trailing_bytes  bytes after the last complete record
+    start_t, finish_t   of MIR and MRR, None when the record is absent
+    wafers          per WIR: head, start_t, wafer_id, run
+    wafer_ends      per WRR: head, finish_t, wafer_id
+    parts           per PRR in file order, without pseudo-parts: head, site, run, touchdown, part_id, part_flg, passed,
+                    hard_bin, soft_bin, x, y, test_t, results = [(test_num, test_txt, result, occurrence)] of its PTRs
+    pseudo_parts    how many were dropped
+
+    `run` counts the wafer runs of the file (a WIR, or the parts of a head before its first WIR) as they begin, from 0.
+    `touchdown` counts from 0 within the run. `occurrence` counts equal (test_num, test_txt) within the part, from 0.
+    """
+    order = byte_order(data)
+    records = list(read_records(data, order))
+    u2, u4, i2, r4 = (struct.Struct(order + code) for code in "HIhf")
+
+    def number(layout, offset, end, default):
+        return layout.unpack_from(data, offset)[0] if offset + layout.size <= end else default
+
+    def text(offset, end):
+        """A Cn field and the offset behind it; empty when the record stops before it."""
+        if offset >= end:
+            return "", end
+        stop = offset + 1 + data[offset]
+        return data[offset + 1 : min(stop, end)].decode("latin-1"), stop
+
+    start_t = finish_t = None
+    wafers, wafer_ends = [], []
+    opened = []  # every part at its PIR
+    closed = []  # the same dicts at their PRR
+    open_parts = {}  # (head, site) -> part
+    last_wir = {}  # head -> record index of its last WIR
+    name_of_test = {}  # test_num -> text of the first PTR that has one
+
+    def open_part(head, site, index):
+        if (head, site) in open_parts:  # its PRR never came: no part, and open no longer
+            open_parts[head, site]["closed_at"] = index - 1
+        part = {"head": head, "site": site, "wir": last_wir.get(head), "opened_at": index, "closed_at": math.inf}
+        part["results"] = []
+        open_parts[head, site] = part
+        opened.append(part)
+
+    for index, (typ, sub, offset, length) in enumerate(records):
+        kind = (typ, sub)
+        begin = offset + 4
+        end = begin + length
+        if kind == PTR and length >= 6:
+            test_num = u4.unpack_from(data, begin)[0]
+            test_txt, _ = text(begin + 12, end)
+            if test_txt and test_num not in name_of_test:
+                name_of_test[test_num] = test_txt
+            part = open_parts.get((data[begin + 4], data[begin + 5]))
+            if part is not None:
+                result = None
+                if length >= 12 and data[begin + 6] & 0b0011_1111 == 0 and data[begin + 7] & 0b0000_0111 == 0:
+                    result = r4.unpack_from(data, begin + 8)[0]
+                    if math.isnan(result):
+                        result = None
+                part["results"].append((test_num, test_txt, result))
+        elif kind == PIR and length >= 2:
+            open_part(data[begin], data[begin + 1], index)
+        elif kind == PRR and length >= 2:
+            head, site = data[begin], data[begin + 1]
+            if (head, site) not in open_parts:  # a PRR without a PIR is a part without results
+                open_part(head, site, index)
+            part = open_parts.pop((head, site))
+            part["closed_at"] = index
+            part_flg = data[begin + 2] if length >= 3 else 0b0001_0000
+            x = number(i2, begin + 9, end, MISSING_COORDINATE)
+            y = number(i2, begin + 11, end, MISSING_COORDINATE)
+            soft_bin = number(u2, begin + 7, end, MISSING_BIN)
+            part["part_flg"] = part_flg
+            part["passed"] = None if part_flg & 0b0001_0000 else part_flg & 0b0000_1000 == 0
+            part["hard_bin"] = number(u2, begin + 5, end, None)
+            part["soft_bin"] = None if soft_bin == MISSING_BIN else soft_bin
+            part["x"] = None if x == MISSING_COORDINATE else x
+            part["y"] = None if y == MISSING_COORDINATE else y
+            part["test_t"] = number(u4, begin + 13, end, 0)
+            part["part_id"], _ = text(begin + 17, end)
+            closed.append(part)
+        elif kind == WIR and length >= 1:
+            head = data[begin]
+            last_wir[head] = index
+            wafer_id, _ = text(begin + 6, end)
+            wafers.append(
+                {"head": head, "start_t": number(u4, begin + 2, end, None), "wafer_id": wafer_id, "record": index}
+            )
+        elif kind == WRR and length >= 1:
+            wafer_id, _ = text(begin + 26, end)
+            wafer_ends.append({"head": data[begin], "finish_t": number(u4, begin + 2, end, None), "wafer_id": wafer_id})
+        elif kind == MIR:
+            start_t = number(u4, begin + 4, end, None)
+        elif kind == MRR:
+            finish_t = number(u4, begin, end, None)
+
+    pseudo = [part for part in closed if is_pseudo(part)]
+    parts = [part for part in closed if not is_pseudo(part)]
+    # A pseudo-part is as if it had never been there: it neither begins a touchdown nor keeps one open.
+    opened = [part for part in opened if "part_id" not in part or not is_pseudo(part)]
+    number_runs(wafers, parts)
+    number_touchdowns(opened)
+    for part in parts:
+        part["results"] = with_occurrence(part["results"], name_of_test)
+    return {
+        "byte_order": order,
+        "records": records,
+        "trailing_bytes": len(data) - (records[-1][2] + 4 + records[-1][3]),
+        "start_t": start_t,
+        "finish_t": finish_t,
+        "wafers": wafers,
+        "wafer_ends": wafer_ends,
+        "parts": parts,
+        "pseudo_parts": len(pseudo),
+    }
+
+
+def byte_order(data):
+    """From FAR, the first record: CPU_TYPE 1 is big-endian (Sun), 0 (VAX) and 2 (PC) are little-endian."""
+    if len(data) < 6 or (data[2], data[3]) != FAR:
+        raise ValueError("not an STDF V4 file: it does not begin with FAR")
+    orders = {0: "<", 1: ">", 2: "<"}
+    if data[4] not in orders or data[5] != 4:
+        raise ValueError(f"FAR has CPU_TYPE {data[4]} and STDF_VER {data[5]}")
+    return orders[data[4]]
+
+
+def read_records(data, order):
+    header = struct.Struct(order + "HBB")
+    offset = 0
+    while offset + 4 <= len(data):
+        length, typ, sub = header.unpack_from(data, offset)
+        if offset + 4 + length > len(data):
+            break
+        yield typ, sub, offset, length
+        offset += 4 + length
+
+
+def is_pseudo(part):
+    high_bin = part["hard_bin"] is not None and part["hard_bin"] > 32767
+    return part["site"] == 255 or high_bin or part["part_id"] == "Test Plan Delimiter"
+
+
+def number_runs(wafers, parts):
+    """Give every WIR and every part its `run`; a head's parts before its first WIR are a run of their own."""
+    begins = {}  # (head, record of the WIR or None) -> record at which the run begins
+    for wafer in wafers:
+        begins[wafer["head"], wafer["record"]] = wafer["record"]
+    for part in parts:
+        key = (part["head"], part["wir"])
+        begins[key] = min(begins.get(key, part["opened_at"]), part["opened_at"])
+    number_of = {key: number for number, key in enumerate(sorted(begins, key=begins.__getitem__))}
+    for wafer in wafers:
+        wafer["run"] = number_of[wafer["head"], wafer.pop("record")]
+    for part in parts:
+        part["run"] = number_of[part["head"], part["wir"]]
+
+
+def number_touchdowns(opened):
+    """Give every part its `touchdown`: one begins at a PIR when no part of that head and run is open.
+
+    Touchdowns of which no part was completed get no number.
+    """
+    touchdowns = {}  # (head, wir) -> list of touchdowns, each a list of parts
+    for part in opened:
+        of_run = touchdowns.setdefault((part["head"], part["wir"]), [])
+        if of_run and any(other["closed_at"] > part["opened_at"] for other in of_run[-1]):
+            of_run[-1].append(part)
+        else:
+            of_run.append([part])
+    for of_run in touchdowns.values():
+        completed = [group for group in of_run if any("part_id" in part for part in group)]
+        for number, group in enumerate(completed):
+            for part in group:
+                part["touchdown"] = number
+
+
+def with_occurrence(results, name_of_test):
+    """Names filled from the first PTR of the same number, and the count of equal (number, name) so far in the part."""
+    seen = {}
+    numbered = []
+    for test_num, test_txt, result in results:
+        name = test_txt or name_of_test.get(test_num, "")
+        occurrence = seen.get((test_num, name), 0)
+        seen[test_num, name] = occurrence + 1
+        numbered.append((test_num, name, result, occurrence))
+    return numbered
