@@ -104,16 +104,15 @@ def build_session(
     if server or "DATABRICKS_RUNTIME_VERSION" in os.environ or "PYSPARK_GATEWAY_PORT" in os.environ:
         if remote is not None:
             builder = builder.remote(remote)
-        return _checked(builder.config(map=_UTC | extra))
+        return _checked(builder, _UTC | extra)
 
-    chosen = master or (spark.master if spark else None) or _default_master()
-    builder = builder.config(map=_session_settings(spark, chosen) | extra)
-    if remote:  # a Connect server of its own, inside a new JVM; it takes its master from the URL
+    chosen = remote or master or (spark.master if spark else None) or _default_master()
+    if remote is not None:  # `local[2]`: a Connect server of its own, inside a new JVM
         builder = builder.remote(remote)
     elif chosen is not None:
         builder = builder.master(chosen)
     with _java_home():
-        return _checked(builder)
+        return _checked(builder, _session_settings(spark, chosen) | extra)
 
 
 def ensure_delta(spark: SparkSession) -> None:
@@ -177,11 +176,11 @@ def submit_args(conf: StoreConfig | str | Path | None = None) -> list[str]:
     return words
 
 
-def _checked(builder: SparkSession.Builder) -> SparkSession:
+def _checked(builder: SparkSession.Builder, values: Mapping[str, str]) -> SparkSession:
     with warnings.catch_warnings():
         # Spark Connect first starts its server with all settings and then tries to set the static ones again.
         warnings.filterwarnings("ignore", message="Failed to set ", category=UserWarning)
-        spark = builder.getOrCreate()
+        spark = builder.config(map=dict(values)).getOrCreate()
     ensure_delta(spark)
     return spark
 

@@ -97,12 +97,14 @@ class Tables:
         self._known.add(name)
         return True
 
-    def create(self, name: str, layout: TableLayout) -> None:
+    def create(self, name: str, layout: TableLayout, *, anew: bool = False) -> None:
         """Makes the table unless it is there; a table of another schema at its place is refused.
+
+        `anew` replaces what an unfinished build left behind.
 
         Raises     SchemaError where columns differ, RetentionError where versions are kept too briefly
         """
-        if self.exists(name):
+        if not anew and self.exists(name):
             self._check_schema(name, layout.schema)
             return
         columns = ", ".join(
@@ -117,7 +119,7 @@ class Tables:
         listed = ", ".join(f"'{key}' = '{value}'" for key, value in properties.items())
         clustered = f"CLUSTER BY ({', '.join(layout.cluster_by)})" if layout.cluster_by else ""
         self.spark.sql(
-            f"CREATE TABLE IF NOT EXISTS {self.identifier(name)} ({columns}) USING delta {clustered} "
+            f"{'CREATE OR REPLACE TABLE' if anew else 'CREATE TABLE IF NOT EXISTS'} {self.identifier(name)} ({columns}) USING delta {clustered} "
             f"TBLPROPERTIES ({listed})"
         ).collect()
         self._known.add(name)
@@ -143,17 +145,17 @@ class Tables:
         Raises     RetentionError where that version is not there any more
         """
         reader = self.spark.read.format("delta")
-        if version is not None:
-            reader = reader.option("versionAsOf", version)
-        frame = reader.table(self.identifier(name)) if self.catalog else reader.load(self.path(name))
-        if version is not None:
-            try:
-                frame.schema  # noqa: B018  resolves the version now, before any job runs
-            except AnalysisException as fault:
-                raise RetentionError(
-                    f"version {version} of table {name} cannot be read: {str(fault).splitlines()[0]}\n"
-                    f"Hint: `fs-spark history {name}` lists the versions that are kept"
-                ) from fault
+        if version is None:
+            return reader.table(self.identifier(name)) if self.catalog else reader.load(self.path(name))
+        reader = reader.option("versionAsOf", version)
+        try:
+            frame = reader.table(self.identifier(name)) if self.catalog else reader.load(self.path(name))
+            frame.schema  # noqa: B018  resolves the version now, before any job runs
+        except AnalysisException as fault:
+            raise RetentionError(
+                f"version {version} of table {name} cannot be read: {str(fault).splitlines()[0]}\n"
+                f"Hint: `fs-spark history {name}` lists the versions that are kept"
+            ) from fault
         return frame
 
     def history(self, name: str, limit: int | None = None) -> list[Commit]:

@@ -171,10 +171,12 @@ def _codes(*columns: pa.ChunkedArray) -> Int64:
 
 def _lot(dies: pa.Table, features: Sequence[Feature], parameters: Sequence[str]) -> pa.Table:
     event = _micros(dies["event_timestamp"])
+    placed = pc.and_(pc.is_valid(dies["die_x"]), pc.is_valid(dies["die_y"])).to_numpy(zero_copy_only=False)
+    place = [dies[axis].fill_null(0) for axis in ("die_x", "die_y")]
     states = lot_so_far(
         wafer=_codes(dies["wafer_id"]),
         run=_codes(dies["run_id"]),
-        die=_codes(dies["wafer_id"], dies["die_x"], dies["die_y"]),
+        die=np.where(placed, _codes(dies["wafer_id"], *place), -1),
         event_us=event,
         available_us=np.maximum(event, _micros(dies["available_timestamp"])),
         passed=_floats(dies["passed"]),
@@ -212,13 +214,13 @@ def compute_features(
     missing = [name for name in _needed(found, parameters) if name not in dies.column_names]
     if missing:
         raise SchemaError(f"attempts lack {', '.join(missing)}; they have {', '.join(dies.column_names)}")
-    placed = dies.filter(pc.and_(pc.is_valid(dies["die_x"]), pc.is_valid(dies["die_y"])))
     kernel = found[0].kernel
+    if kernel == "lots":  # a part without a place is in no statistic, but its touchdown may end the run
+        return _lot(in_order(dies), found, parameters)
+    placed = dies.filter(pc.and_(pc.is_valid(dies["die_x"]), pc.is_valid(dies["die_y"])))
     if kernel == "radial":
         return _static(placed, geometry, found)
     placed = in_order(placed)
     if kernel == "neighbors":
         return _neighborhood(placed, geometry, found, parameters, known)
-    if kernel == "measured":
-        return _measured(placed, found, parameters)
-    return _lot(placed, found, parameters)
+    return _measured(placed, found, parameters)

@@ -61,10 +61,11 @@ def lot_so_far(
     rounded, so that a row does not depend on the order of its dies.
 
     Shapes     all (n,), attempts of one lot and insertion in their one order (event, run, part); `wafer`, `run` and
-               `die` number the wafers, runs and (wafer, x, y) dies
+               `die` number the wafers, runs and (wafer, x, y) dies; die -1 is a part without a place, which counts
+               for its run's end alone
     Undefined  NaN: `yield_mean` when no die was judged, standard deviations under two wafers (or values)
     """
-    runs = np.unique(run)
+    runs = np.unique(run[die >= 0])
     end = {int(r): int(event_us[run == r].max()) for r in runs}
     known = {int(r): int(available_us[run == r].max()) for r in runs}
     wafer_of = {int(r): int(wafer[run == r][0]) for r in runs}
@@ -75,7 +76,7 @@ def lot_so_far(
         last: dict[str, float] | None = None
         for moment in sorted({first} | {known[r] for r in ended if known[r] > first}):
             counted = [r for r in ended if known[r] <= moment]
-            mine = np.flatnonzero(np.isin(run, counted))
+            mine = np.flatnonzero(np.isin(run, counted) & (die >= 0))
             latest_of = np.full(int(die.max(initial=-1)) + 1, -1, np.int64)
             latest_of[die[mine]] = mine  # in order, so the last write is the latest attempt
             features = _state(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import itertools
-import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -94,7 +93,7 @@ def _rows(codec: RowCodec, batch: pa.RecordBatch) -> Iterable[bytes]:
     return map(b"".join, zip(heads, *(_parts(columns[i], text_part) for i in codec.texts), strict=True))
 
 
-def _null_bytes(columns: Sequence[pa.Array]) -> Iterator[Iterable[int]]:
+def _null_bytes(columns: Sequence[pa.Array]) -> Iterator[Iterable[Any]]:
     for start in range(0, len(columns), 8):
         bits = [
             pc.multiply(pc.is_null(column).cast(pa.uint8()), pa.scalar(1 << i, pa.uint8()))
@@ -104,7 +103,7 @@ def _null_bytes(columns: Sequence[pa.Array]) -> Iterator[Iterable[int]]:
         yield _listed(functools.reduce(pc.add, bits), "B") if bits else itertools.repeat(0)
 
 
-def _numbers(column: pa.Array, kind: str) -> list[float] | list[int]:
+def _numbers(column: pa.Array, kind: str) -> list[Any]:
     """A column of fixed width as Python numbers, nulls as 0; 15 times as fast as `to_pylist`."""
     if kind == "boolean":
         column = column.cast(pa.uint8())
@@ -113,10 +112,11 @@ def _numbers(column: pa.Array, kind: str) -> list[float] | list[int]:
     return _listed(column.fill_null(0), "B" if kind == "boolean" else CODES[kind])
 
 
-def _listed(column: pa.Array, code: str) -> list[float] | list[int]:
+def _listed(column: pa.Array, code: Any) -> list[Any]:
     width = column.type.bit_width // 8
     start = column.offset * width
-    return memoryview(column.buffers()[1])[start : start + len(column) * width].cast("B").cast(code).tolist()
+    cells = memoryview(column.buffers()[1]).cast("B")[start : start + len(column) * width]
+    return list(cells.cast(code))
 
 
 def _parts(column: pa.Array, encode: Callable[[str | int | None], bytes]) -> Iterable[bytes]:
@@ -126,7 +126,7 @@ def _parts(column: pa.Array, encode: Callable[[str | int | None], bytes]) -> Ite
     if coded.null_count:
         parts.append(encode(None))
     places = _listed(coded.indices.fill_null(len(parts) - 1), "i")
-    return map(functools.partial(operator.getitem, parts), places)
+    return [parts[place] for place in places]
 
 
 def _plain(column: pa.Array) -> pa.Array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import operator
 import struct
 from collections import Counter
@@ -178,7 +179,7 @@ def _check_value(name: str, kind: str, value: Value) -> None:
     if right and kind in CODES:
         try:
             (back,) = struct.unpack("<" + CODES[kind], struct.pack("<" + CODES[kind], value))
-            right = back == value or value != value
+            right = back == value or (isinstance(value, float) and math.isnan(value))
         except (struct.error, OverflowError):
             right = False
     if not right:

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Final, Protocol, Self
 
 from fs_spark.errors import FeatureNotFoundError, RequestError, SetupError, did_you_mean
-from fs_spark.online.codec import join_key
 from fs_spark.online.records import Published, ServiceRecord
-from fs_spark.online.request import Answer, Key, fill, key_parts, view_columns, wanted_features
+from fs_spark.online.request import Answer, Key, key_parts, plan_of
 from fs_spark.online.sqlite_source import SqliteSource
 
 
@@ -90,17 +89,15 @@ class OnlineReader:
         """
         with self._source.snapshot() as snapshot:
             published = self._published(snapshot, service)
-            views = published.record.views
-            names = wanted_features(published.record, features)
-            columns = [view_columns(view, names, with_times=with_times) for view in views]
-            empty = dict.fromkeys([*names, *(column.name for some in columns for column in some)])
-            parts = key_parts(published, keys, taken=empty)
-            answers: list[Answer] = [{**key, **empty} for key in keys]
-            for position, (view, wanted) in enumerate(zip(views, columns, strict=True)):
-                if wanted:
-                    encoded = [join_key([part[column] for column in view.keys]) for part in parts]
-                    rows = snapshot.rows(published, position, list({key for key in encoded if key is not None}))
-                    fill(answers, encoded, rows, view, wanted)
+            plan = plan_of(published, features, with_times=with_times)
+            parts = key_parts(plan, keys)
+            answers: list[Answer] = [{**key, **plan.columns} for key in keys]
+            for view in plan.views:
+                encoded = [view.key_of(part) for part in parts]
+                rows = snapshot.rows(published, view.position, list({key for key in encoded if key is not None}))
+                for answer, code in zip(answers, encoded, strict=True):
+                    if code is not None and code in rows:
+                        view.fill(answer, rows[code])
         return answers
 
     def close(self) -> None:

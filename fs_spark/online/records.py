@@ -86,9 +86,9 @@ class ServiceRecord:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Published:
-    """A service as a store holds it: the record, a number that grows with each publication, and its views' key types."""
+    """A service as a store holds it: its record, the number of its publication, and its views' key types."""
 
     record: ServiceRecord
     generation: int

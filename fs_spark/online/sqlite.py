@@ -16,14 +16,12 @@ import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from fs_spark.errors import RequestError, SchemaError, SetupError, TableConflictError
+from fs_spark.online.batches import ViewRows, chunks
 from fs_spark.online.records import PublishReport, ServiceRecord, ViewRecord
 from fs_spark.online.sqlite_source import APPLICATION_ID, FORMAT, is_marked, open_read_only, rows_table
-
-if TYPE_CHECKING:
-    from fs_spark.online.batches import ViewRows
 
 _TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS services(service TEXT PRIMARY KEY, generation INTEGER NOT NULL, record TEXT NOT NULL)",
@@ -114,8 +112,6 @@ def _replace(connection: sqlite3.Connection, service: ServiceRecord, tables: Ite
 def _write(
     connection: sqlite3.Connection, rows: str, view: ViewRecord, table: ViewRows, report: PublishReport
 ) -> tuple[str, ...]:
-    from fs_spark.online.batches import chunks
-
     connection.execute(f"CREATE TABLE {rows}(key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL)")
     report.rows[view.view] = report.without_key[view.view] = 0
     key_types: tuple[str, ...] = ()
@@ -138,10 +134,11 @@ def _position(service: ServiceRecord, table: ViewRows) -> int:
     for position, view in enumerate(service.views):
         if view.view == table.view:
             for what in ("keys", "schema", "delta_version"):
-                if getattr(view, what) != getattr(table, what):
+                recorded, found = getattr(view, what), getattr(table, what)
+                if recorded != found:
                     raise SchemaError(
-                        f"service {service.service!r}, view {view.view!r}: the record has {what} {getattr(view, what)}, "
-                        f"the rows have {getattr(table, what)}."
+                        f"service {service.service!r}, view {view.view!r}: the record has {what} {recorded}, "
+                        f"the rows have {found}.\nHint: make the record and the rows from one plan."
                     )
             return position
     raise SchemaError(f"service {service.service!r} has no view {table.view!r}.")

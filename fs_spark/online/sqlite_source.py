@@ -6,7 +6,7 @@ import os
 import sqlite3
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -62,7 +62,7 @@ def open_read_only(path: Path, *, timeout_s: float = 5.0) -> sqlite3.Connection:
         connection.close()
         raise RequestError(
             f"{path} cannot be opened: {fault}.\n"
-            f"Hint: the reading user needs to read the file and to write its folder, where SQLite keeps the WAL's index."
+            f"Hint: the reader needs the right to write in its folder, where SQLite keeps the index of the WAL."
         ) from fault
     except RequestError:
         connection.close()
@@ -152,11 +152,15 @@ class SqliteSource:
             yield connection
         finally:
             self._idle.append(connection)
-            if self._closed:
-                self.close()
+            self._close_idle_if_closed()
 
     def close(self) -> None:
         self._closed = True
-        while self._idle:
-            with closing(self._idle.pop()):
-                pass
+        self._close_idle_if_closed()
+
+    def _close_idle_if_closed(self) -> None:  # also for a connection that came back after `close`
+        while self._closed:
+            try:
+                self._idle.pop().close()
+            except IndexError:
+                return

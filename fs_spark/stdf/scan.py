@@ -90,7 +90,7 @@ def _link(data: Any, offsets: Any, kinds: Any) -> tuple[Any, ...]:
         elif kind == 1290 and end - at >= 2:
             head = np.int64(data[at])
             slot = head << 8 | np.int64(data[at + 1])
-            if open_part[slot] < 0:
+            if open_part[slot] < 0 and data[at + 1] != 255:  # a pseudo-part holds no touchdown open
                 if open_count[head] == 0:
                     touchdown += 1
                     head_touchdown[head] = touchdown
@@ -112,7 +112,7 @@ def _link(data: Any, offsets: Any, kinds: Any) -> tuple[Any, ...]:
                     head_touchdown[head] = touchdown
                 part_run[q] = head_run[head] if head_run[head] >= 0 else head_run[255]
                 part_touchdown[q] = head_touchdown[head]
-            else:
+            elif data[at + 1] != 255:
                 open_count[head] -= 1
             part_prr[q] = i
             open_part[slot] = -1

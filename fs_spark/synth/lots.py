@@ -44,7 +44,8 @@ def generate_lot(spec: LotSpec, folder: Path) -> LotTruth:
 
     All dies are tested at CP1; those that passed in the end are tested at CP2, which begins
     `spec.second_insertion_after` after the lot's last CP1 file. The truth goes to `truth.parquet`, a dataset folder
-    with one file per lot, so that several lots may share `folder`; files of the same names are overwritten.
+    with one file per lot, so that several lots may share `folder`; files of the same names are overwritten. A wafer
+    without a good die has no CP2 file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     dies = wafer_dies(spec)
@@ -55,6 +56,8 @@ def generate_lot(spec: LotSpec, folder: Path) -> LotTruth:
     rows: list[pa.Table] = []
     for insertion, stream in zip(INSERTIONS, (_CP1, _CP2), strict=True):
         for index, wafer in enumerate(wafers):
+            if len(tested[index]) == 0:
+                continue
             run = probe_wafer(
                 _generator(spec, stream, index),
                 wafer,

@@ -11,6 +11,7 @@ from fs_spark.synth.process import WaferProcess, draw_failing
 from fs_spark.synth.spec import (
     FUNCTION_HARD_BIN,
     FUNCTION_SOFT_BIN,
+    LIMIT_SHIFT,
     PARAMETERS,
     PASS_BIN,
     SET_POINT,
@@ -21,9 +22,9 @@ Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-BAD_CONTACT: Final = 0.012
-FATAL_AT_CP1: Final = 0.28
-FATAL_AT_CP2: Final = 0.27
+BAD_CONTACT: Final = 0.03
+FATAL_AT_CP1: Final = 0.22
+FATAL_AT_CP2: Final = 0.2
 BASE_TEST_TIME_MS: Final = {"CP1": 420, "CP2": 560}
 
 
@@ -53,10 +54,9 @@ def draw_test_times(rng: np.random.Generator, count: int, *, insertion: str) -> 
 
 def limits(insertion: str) -> tuple[Floats32, Floats32]:
     """Low and high limits of the four parameters at this insertion, as written."""
-    low = np.array([p.low for p in PARAMETERS], dtype=np.float32)
-    high = np.array([p.high for p in PARAMETERS], dtype=np.float32)
-    low[3] += SET_POINT[insertion]
-    high[3] += SET_POINT[insertion]
+    shifts = LIMIT_SHIFT[insertion]
+    low = np.array([p.low + shift for p, shift in zip(PARAMETERS, shifts, strict=True)], dtype=np.float32)
+    high = np.array([p.high + shift for p, shift in zip(PARAMETERS, shifts, strict=True)], dtype=np.float32)
     return low, high
 
 
@@ -96,4 +96,15 @@ def measure(
         passed=hard_bin == PASS_BIN,
         hard_bin=hard_bin.astype(np.int64),
         soft_bin=soft_bin.astype(np.int64),
+    )
+
+
+def joined(first: Measured, second: Measured) -> Measured:
+    """Two passes as one, in this order."""
+    return Measured(
+        values=np.concatenate([first.values, second.values]),
+        failed=np.concatenate([first.failed, second.failed]),
+        passed=np.concatenate([first.passed, second.passed]),
+        hard_bin=np.concatenate([first.hard_bin, second.hard_bin]),
+        soft_bin=np.concatenate([first.soft_bin, second.soft_bin]),
     )

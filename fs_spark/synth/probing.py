@@ -54,8 +54,8 @@ def wafer_dies(spec: LotSpec) -> Dies:
         y=row[order] + spec.center_y,
         site=site[order],
         touchdown=np.concatenate([[0], np.cumsum(begins)]),
-        x_mm=column[order] * spec.die_width_mm,
-        y_mm=row[order] * spec.die_height_mm,
+        x_mm=np.asarray(column[order] * spec.die_width_mm, dtype=np.float64),
+        y_mm=np.asarray(row[order] * spec.die_height_mm, dtype=np.float64),
     )
 
 

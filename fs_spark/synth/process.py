@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 
 RING_EVERY: Final = 3
 SCRATCH_EVERY: Final = 4
-MEAN_LOG_DEFECTS: Final = -1.55
+MEAN_LOG_DEFECTS: Final = -1.65
 CLUSTERS_PER_WAFER: Final = 9
 
 
@@ -48,9 +48,9 @@ class WaferProcess(NamedTuple):
 def draw_lot(rng: np.random.Generator) -> LotProcess:
     """The lot's levels, and from which wafer on every third has a ring and every fourth a scratch."""
     return LotProcess(
-        speed=float(rng.normal(0.0, 0.6)),
+        speed=float(rng.normal(0.0, 0.5)),
         supply=float(rng.normal(0.0, 0.5)),
-        log_defects=float(rng.normal(0.0, 0.25)),
+        log_defects=float(rng.normal(0.0, 0.2)),
         first_ring=int(rng.integers(RING_EVERY)),
         first_scratch=int(rng.integers(SCRATCH_EVERY)),
     )

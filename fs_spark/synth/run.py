@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fs_spark.synth.measuring import Measured, draw_fatal, draw_test_times, measure
+from fs_spark.synth.measuring import Measured, draw_fatal, draw_test_times, joined, measure
 from fs_spark.synth.probing import Dies, renumbered
 from fs_spark.synth.process import WaferProcess
 
@@ -67,7 +67,7 @@ def probe_wafer(
         touchdown=touchdown,
         test_time_ms=test_time_ms,
         end_us=end_us[touchdown],
-        measured=Measured(*(np.concatenate(pair) for pair in zip(first, second, strict=True))),
+        measured=joined(first, second),
         start=start,
         finish=start + timedelta(seconds=seconds),
     )

@@ -32,7 +32,7 @@ def write_wafer_run(spec: LotSpec, dies: Dies, run: WaferRun, *, wafer_id: str, 
     _write_header(out, spec, run, insertion=insertion)
     out.record("WIR", head_num=HEAD, site_grp=SITE_GROUP, start_t=_seconds(run.start), wafer_id=wafer_id)
     _write_touchdowns(out, dies, run, insertion=insertion)
-    _write_summaries(out, spec, dies, run, wafer_id=wafer_id)
+    _write_summaries(out, run, wafer_id=wafer_id)
     return out
 
 
@@ -121,7 +121,7 @@ def _write_touchdowns(out: StdfWriter, dies: Dies, run: WaferRun, *, insertion: 
             )
 
 
-def _write_summaries(out: StdfWriter, spec: LotSpec, dies: Dies, run: WaferRun, *, wafer_id: str) -> None:
+def _write_summaries(out: StdfWriter, run: WaferRun, *, wafer_id: str) -> None:
     attempts, retests = len(run.die), int((run.attempt > 1).sum())
     good = int(run.measured.passed.sum())
     finish = _seconds(run.finish)
@@ -149,19 +149,26 @@ def _write_summaries(out: StdfWriter, spec: LotSpec, dies: Dies, run: WaferRun, 
             fail_cnt=int(run.measured.failed[:, column].sum()),
             test_nam=parameter.name,
         )
-    final = np.isin(run.attempt, 2) | run.measured.passed
-    for kind, bins, column in (("h", HARD_BINS, run.measured.hard_bin), ("s", SOFT_BINS, run.measured.soft_bin)):
-        for bin_ in bins:
-            out.record(
-                f"{kind.upper()}BR",
-                head_num=ALL_SITES,
-                site_num=0,
-                **{
-                    f"{kind}bin_num": bin_.number,
-                    f"{kind}bin_cnt": int((column[final] == bin_.number).sum()),
-                    f"{kind}bin_pf": "P" if bin_.passes else "F",
-                    f"{kind}bin_nam": bin_.name,
-                },
-            )
+    final = (run.attempt == 2) | run.measured.passed
+    for hard in HARD_BINS:
+        out.record(
+            "HBR",
+            head_num=ALL_SITES,
+            site_num=0,
+            hbin_num=hard.number,
+            hbin_cnt=int((run.measured.hard_bin[final] == hard.number).sum()),
+            hbin_pf="P" if hard.passes else "F",
+            hbin_nam=hard.name,
+        )
+    for soft in SOFT_BINS:
+        out.record(
+            "SBR",
+            head_num=ALL_SITES,
+            site_num=0,
+            sbin_num=soft.number,
+            sbin_cnt=int((run.measured.soft_bin[final] == soft.number).sum()),
+            sbin_pf="P" if soft.passes else "F",
+            sbin_nam=soft.name,
+        )
     out.record("PCR", head_num=ALL_SITES, site_num=0, part_cnt=attempts, rtst_cnt=retests, abrt_cnt=0, good_cnt=good)
     out.record("MRR", tail="omit", finish_t=finish + int(UNLOAD_TIME.total_seconds()), disp_cod=" ")

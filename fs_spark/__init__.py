@@ -1,0 +1,62 @@
+"""fs_spark: a feature store for semiconductor wafer test, on Spark and Delta.
+
+Nothing is imported before it is asked for, so that a process which only reads online features starts neither Spark
+nor numpy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fs_spark.errors import FsSparkError
+    from fs_spark.features.compute import compute_features
+    from fs_spark.features.view import FeatureService, FeatureView
+    from fs_spark.online.reader import open_online
+    from fs_spark.session import build_session
+    from fs_spark.stdf.reader import read_stdf
+    from fs_spark.store import FeatureStore
+    from fs_spark.training import TrainingSet
+    from fs_spark.transforms.as_of import AsOfView, as_of_join
+    from fs_spark.wafer import WaferGeometry
+
+_PLACES = {
+    "AsOfView": "transforms.as_of",
+    "FeatureService": "features.view",
+    "FeatureStore": "store",
+    "FeatureView": "features.view",
+    "FsSparkError": "errors",
+    "TrainingSet": "training",
+    "WaferGeometry": "wafer",
+    "as_of_join": "transforms.as_of",
+    "build_session": "session",
+    "compute_features": "features.compute",
+    "open_online": "online.reader",
+    "read_stdf": "stdf.reader",
+}
+
+__all__ = [
+    "AsOfView",
+    "FeatureService",
+    "FeatureStore",
+    "FeatureView",
+    "FsSparkError",
+    "TrainingSet",
+    "WaferGeometry",
+    "as_of_join",
+    "build_session",
+    "compute_features",
+    "open_online",
+    "read_stdf",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'fs_spark' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"fs_spark.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,246 @@
+"""Feature tables: which lots changed, their recomputation, and the replacement of the units that came out different."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.storagelevel import StorageLevel
+
+from fs_spark import names as n
+from fs_spark.config import Configuration, ProductConfig
+from fs_spark.errors import RequestError
+from fs_spark.features.view import FeatureView
+from fs_spark.registry import Entry, Registry, RegistryState, binding_entry
+from fs_spark.schemas import LAYOUTS, view_layout
+from fs_spark.tables import Tables
+from fs_spark.transforms.digest import unit_checksum
+from fs_spark.transforms.kept import only_kept, only_units
+from fs_spark.transforms.spatial import MeasuredTest, ProductBinding, per_unit_features
+from fs_spark.wafer import resolve_geometry
+
+log = logging.getLogger(__name__)
+
+SOURCES = (n.FILES, n.WAFER_RUNS, n.DIE_TESTS, n.TEST_RESULTS)
+_RECORDED = ("wafer_diameter_mm", "die_width_mm", "die_height_mm", "center_x", "center_y", "pos_x", "pos_y")
+
+
+@dataclass(frozen=True)
+class ViewOutcome:
+    """What one materialization of a view did; `version` is its table's Delta version afterwards."""
+
+    view: str
+    table: str
+    lots_recomputed: int
+    units_changed: int
+    units_removed: int
+    version: int
+
+
+@dataclass(frozen=True)
+class MaterializeReport:
+    views: tuple[ViewOutcome, ...]
+    dies_outside_map: dict[str, int] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The ingested tables at fixed versions."""
+
+    tables: Tables
+    versions: dict[str, int]
+
+    @classmethod
+    def newest(cls, tables: Tables) -> Snapshot:
+        """Raises RequestError where nothing was ingested yet."""
+        if not tables.exists(n.FILES):
+            raise RequestError("nothing was ingested yet. Hint: run `fs-spark ingest` first")
+        for name in SOURCES:  # an ingest that died in its first minute may have left some of them out
+            tables.create(name, LAYOUTS[name])
+        return cls(tables, {name: tables.version(name) for name in SOURCES})
+
+    def read(self, name: str) -> DataFrame:
+        """A table's kept rows."""
+        rows = self.tables.read(name, self.versions[name])
+        return rows if name == n.FILES else only_kept(rows, files=self.read(n.FILES))
+
+
+def products_of(snapshot: Snapshot) -> list[str]:
+    rows = snapshot.read(n.WAFER_RUNS).select(n.PRODUCT_ID).distinct().collect()
+    return sorted(row[n.PRODUCT_ID] for row in rows if row[n.PRODUCT_ID] is not None)
+
+
+def _recorded_geometry(snapshot: Snapshot, product: str) -> dict[str, Any]:
+    """What most of the product's runs recorded, value by value; ties go to the smallest."""
+    runs = snapshot.read(n.WAFER_RUNS).where(F.col(n.PRODUCT_ID) == product)
+    counted = runs.groupBy(*_RECORDED).count().collect()
+    told: dict[str, Any] = {}
+    for name in _RECORDED:
+        votes: dict[Any, int] = {}
+        for row in counted:
+            if row[name] is not None:
+                votes[row[name]] = votes.get(row[name], 0) + row["count"]
+        told[name] = min(votes, key=lambda value: (-votes[value], value)) if votes else None
+    return told
+
+
+def bind_products(
+    registry: Registry, state: RegistryState, config: Configuration, snapshot: Snapshot
+) -> RegistryState:
+    """Binds each product that has rows to each view version that does not know it yet: its wafer map and its tests.
+
+    A binding stays as it is made; another map or mapping is a new view version.
+    """
+    configured = {product.product_id: product for product in config.products}
+    entries: list[Entry] = []
+    products = products_of(snapshot)
+    resolved: dict[str, Any] = {}
+    for (name, version), view in sorted(state.versions.items()):
+        bound = state.bindings.get((name, version), {})
+        for product in products:
+            if product in bound:
+                continue
+            setup = configured.get(product, ProductConfig(product_id=product))
+            if product not in resolved:
+                places = (
+                    snapshot.read(n.DIE_TESTS)
+                    .where((F.col(n.PRODUCT_ID) == product) & F.col(n.DIE_X).isNotNull() & F.col(n.DIE_Y).isNotNull())
+                    .select(n.DIE_X, n.DIE_Y)
+                    .distinct()
+                    .collect()
+                )
+                resolved[product] = (
+                    resolve_geometry(
+                        sorted((row[n.DIE_X], row[n.DIE_Y]) for row in places),
+                        recorded=_recorded_geometry(snapshot, product),
+                        configured=setup.wafer_map.model_dump(),
+                        edge_exclusion_mm=config.store.wafer_map.edge_exclusion_mm,
+                    )
+                    if places or setup.wafer_map.rows
+                    else None
+                )
+            geometry = resolved[product]
+            if geometry is None:  # no part of it has a place yet: it is bound when the first one comes
+                continue
+            tests = {
+                parameter: MeasuredTest(found.test_num, found.test_name, found.occurrence)
+                for parameter in view.parameters
+                if (found := setup.parameters.get(parameter))
+            }
+            binding = ProductBinding(geometry, tests)
+            entries.append(binding_entry(view, product, binding, dict(snapshot.versions)))
+            log.info("%s: wafer map of %s from %s", view.qualified, product, geometry.geometry_source)
+    return registry.add(state, entries)
+
+
+def count_outside(snapshot: Snapshot, bindings: dict[str, ProductBinding]) -> dict[str, int]:
+    """Dies that were tested but are not on their product's map, by product."""
+    places = snapshot.read(n.DIE_TESTS).where(F.col(n.DIE_X).isNotNull() & F.col(n.DIE_Y).isNotNull())
+    found: dict[str, list[tuple[int, int]]] = {}
+    for row in places.select(n.PRODUCT_ID, n.DIE_X, n.DIE_Y).distinct().collect():
+        found.setdefault(row[n.PRODUCT_ID], []).append((row[n.DIE_X], row[n.DIE_Y]))
+    counts = {}
+    for product, dies in found.items():
+        if product in bindings:
+            outside = int(bindings[product].geometry.outside(*zip(*dies, strict=True)).sum())
+            if outside:
+                counts[product] = outside
+    return counts
+
+
+def _changed_lots(snapshot: Snapshot, made_from: dict[str, Any]) -> DataFrame | None:
+    """Lots of the files that came or went since the stored rows were made; None = all of them."""
+    before = made_from.get("sources", {}).get(n.FILES)
+    if before is None:
+        return None
+    kept = F.col("status").isin(list(n.KEPT))
+    then = snapshot.tables.read(n.FILES, before).where(kept).select(n.FILE_ID)
+    now = snapshot.read(n.FILES).where(kept).select(n.FILE_ID)
+    moved = then.exceptAll(now).unionByName(now.exceptAll(then))
+    runs = snapshot.tables.read(n.WAFER_RUNS, snapshot.versions[n.WAFER_RUNS])
+    return runs.join(F.broadcast(moved), n.FILE_ID, "left_semi").select(n.LOT_ID).distinct()
+
+
+def view_rows(
+    snapshot: Snapshot, view: FeatureView, bindings: dict[str, ProductBinding], lots: Sequence[str] | None
+) -> DataFrame:
+    """A view's rows over the kept rows of its insertion, of all lots or of some."""
+    runs, dies = snapshot.read(n.WAFER_RUNS), snapshot.read(n.DIE_TESTS)
+    results = snapshot.tables.read(n.TEST_RESULTS, snapshot.versions[n.TEST_RESULTS]) if view.parameters else None
+    if view.knowledge != "static":
+        runs, dies = (frame.where(F.col(n.INSERTION) == view.insertion) for frame in (runs, dies))
+    if lots is not None:
+        chosen = F.col(n.LOT_ID).isin(list(lots))
+        dies = dies.where(chosen)
+        results = results.where(chosen) if results is not None else None
+    if results is not None:
+        results = only_units(results, units=runs.select(n.RUN_ID))
+    return per_unit_features(dies, results, view=view, bindings=bindings)
+
+
+def materialize_view(
+    snapshot: Snapshot, view: FeatureView, state: RegistryState, *, full: bool
+) -> ViewOutcome:
+    """Brings one view's table up to the snapshot; a unit that comes out the same is not written."""
+    tables, key = snapshot.tables, (view.name, view.version)
+    tables.create(view.table, view_layout(view))
+    made_from = tables.watermark(view.table)
+    bindings, digests = state.bindings.get(key, {}), state.binding_digests.get(key, {})
+    source = {
+        "view": view.qualified,
+        "definition_hash": view.definition_hash,
+        "bindings": digests,
+        "sources": snapshot.versions,
+    }
+    lots: list[str] | None = None
+    same_bindings = set(made_from.get("bindings", {}).items()) <= set(digests.items())
+    if not full and made_from and same_bindings:
+        if made_from["sources"][n.FILES] == snapshot.versions[n.FILES]:
+            return ViewOutcome(view.qualified, view.table, 0, 0, 0, tables.version(view.table))
+        moved = _changed_lots(snapshot, made_from)
+        lots = None if moved is None else [row[n.LOT_ID] for row in moved.collect() if row[n.LOT_ID] is not None]
+        if lots == []:
+            return ViewOutcome(view.qualified, view.table, 0, 0, 0, tables.version(view.table))
+    rows = view_rows(snapshot, view, bindings, lots).persist(StorageLevel.DISK_ONLY)
+    try:
+        changed, removed, stored = _differences(tables, view, rows, lots)
+        n_lots = len(lots) if lots is not None else len({unit[n.LOT_ID] for unit in [*changed, *removed]})
+        if removed:
+            tables.delete_units(view.table, removed)
+        if changed and not stored:
+            tables.append(view.table, rows, made_from=source)
+        elif changed:
+            units = tables.spark.createDataFrame(
+                [tuple(unit[k] for k in view.unit_keys) for unit in changed], ", ".join(f"{k} string" for k in view.unit_keys)
+            )
+            tables.replace(view.table, only_units(rows, units=units), view.unit_keys, made_from=source)
+    finally:
+        rows.unpersist()
+    log.info("%s: %d of its units changed, %d removed", view.qualified, len(changed), len(removed))
+    return ViewOutcome(view.qualified, view.table, n_lots, len(changed), len(removed), tables.version(view.table))
+
+
+def _differences(
+    tables: Tables, view: FeatureView, rows: DataFrame, lots: Sequence[str] | None
+) -> tuple[list[dict[str, str]], list[dict[str, str]], bool]:
+    """Units to write, units to remove, and whether the table holds any rows of the lots."""
+    keys, columns = list(view.unit_keys), rows.columns
+    stored = tables.read(view.table)
+    if lots is not None:
+        stored = stored.where(F.col(n.LOT_ID).isin(list(lots)))
+
+    def sums(frame: DataFrame, name: str) -> DataFrame:
+        return frame.groupBy(*keys).agg(F.struct(F.count(F.lit(1)), unit_checksum(columns)).alias(name))
+
+    found = sums(rows, "new").join(sums(stored, "old"), keys, "full").where(~F.col("new").eqNullSafe(F.col("old")))
+    differing = found.select(*keys, F.col("new").isNull().alias("gone"), F.col("old").isNotNull().alias("had")).collect()
+    changed = [{k: row[k] for k in keys} for row in differing if not row["gone"]]
+    removed = [{k: row[k] for k in keys} for row in differing if row["gone"]]
+    return changed, removed, any(row["had"] for row in differing)

@@ -1,0 +1,115 @@
+"""The newest offline rows of a service's views, at pinned Delta versions, into the online store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from fs_spark import names as n
+from fs_spark.errors import RequestError
+from fs_spark.features.view import FeatureService
+from fs_spark.online.batches import ViewRows
+from fs_spark.online.codec import RowSchema
+from fs_spark.online.reader import sqlite_path
+from fs_spark.online.records import ServiceRecord, ViewRecord
+from fs_spark.online.sqlite import SqliteOnline
+from fs_spark.registry import RegistryState
+from fs_spark.tables import Tables
+from fs_spark.training import ChosenView, choose_views
+
+_CHUNK: Final = 8192
+_STORED_TYPES: Final = {"double": "double", "int": "int", "boolean": "boolean"}
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """Rows written per view; `current` says that the very same was published already and nothing was written."""
+
+    service: str
+    url: str
+    rows: dict[str, int]
+    delta_versions: dict[str, int]
+    current: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def newest_rows(rows: DataFrame, *, keys: Sequence[str], columns: Sequence[str]) -> DataFrame:
+    """One row per key: the greatest by (event_timestamp, available_timestamp, sequence), a tie decided by content."""
+    content = F.struct(n.EVENT_TIMESTAMP, n.AVAILABLE_TIMESTAMP, n.SEQUENCE, *columns)
+    newest = rows.groupBy(*keys).agg(F.max(content).alias("newest"))
+    wanted = (n.EVENT_TIMESTAMP, n.AVAILABLE_TIMESTAMP, *columns)
+    return newest.select(*keys, *(F.col(f"newest.{column}").alias(column) for column in wanted))
+
+
+def _arrow(rows: DataFrame) -> Iterator[pa.RecordBatch]:
+    """A frame as Arrow batches on this side, one partition in memory at a time."""
+    kinds = {"double": pa.float64(), "int": pa.int32(), "bigint": pa.int64(), "string": pa.string()}
+    kinds |= {"boolean": pa.bool_(), "timestamp": pa.int64()}
+    schema = pa.schema([(name, kinds[kind]) for name, kind in rows.dtypes])
+    # times cross as microseconds: a Python datetime would pass through the session's zone
+    micros = [F.unix_micros(name).alias(name) if kind == "timestamp" else F.col(name) for name, kind in rows.dtypes]
+    final = pa.schema(
+        [(name, pa.timestamp("us", "UTC") if kind == "timestamp" else kinds[kind]) for name, kind in rows.dtypes]
+    )
+    held: list[tuple[Any, ...]] = []
+
+    def batch() -> pa.RecordBatch:
+        columns = [pa.array(column, field.type) for column, field in zip(zip(*held, strict=True), schema, strict=True)]
+        return pa.RecordBatch.from_arrays([c.cast(f.type) for c, f in zip(columns, final, strict=True)], schema=final)
+
+    for row in rows.select(*micros).toLocalIterator():
+        held.append(tuple(row))
+        if len(held) == _CHUNK:
+            yield batch()
+            held = []
+    if held:
+        yield batch()
+
+
+def _record(service: str, chosen: Sequence[ChosenView], tables: Tables) -> ServiceRecord:
+    missing = [c.view.qualified for c in chosen if not tables.exists(c.view.table)]
+    if missing:
+        raise RequestError(
+            f"never materialized: {', '.join(missing)}. Hint: run `fs-spark materialize {' '.join(missing)}` first"
+        )
+    views = []
+    for c in chosen:
+        columns = tuple(dict.fromkeys(c.columns.values()))
+        views.append(
+            ViewRecord(
+                view=c.view.qualified,
+                keys=c.view.keys,
+                delta_version=tables.version(c.view.table),
+                features=tuple(c.columns.items()),
+                schema=RowSchema(columns, tuple(_STORED_TYPES[c.view.columns[name]] for name in columns)),
+            )
+        )
+    return ServiceRecord(service, tuple(views))
+
+
+def export_service(tables: Tables, state: RegistryState, service: FeatureService, url: str) -> ExportReport:
+    """Publishes a service's newest rows; see `FeatureStore.export`."""
+    chosen = choose_views(service.features, state)
+    record = _record(service.name, chosen, tables)
+    versions = {view.view: view.delta_version for view in record.views}
+    if not url.startswith("sqlite:///"):
+        raise RequestError(f"online store {url!r} is not supported yet. Hint: use sqlite:///path")
+    writer = SqliteOnline(sqlite_path(url))
+    if writer.is_current(record):
+        return ExportReport(service.name, url, {}, versions, current=True)
+
+    def rows() -> Iterator[ViewRows]:
+        for c, view in zip(chosen, record.views, strict=True):
+            stored = tables.read(c.view.table, view.delta_version)
+            newest = newest_rows(stored, keys=view.keys, columns=view.schema.names)
+            yield ViewRows(view.view, view.keys, view.schema, view.delta_version, _arrow(newest))
+
+    report = writer.publish(record, rows())
+    return ExportReport(service.name, url, dict(report.rows), versions, current=False)

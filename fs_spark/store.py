@@ -1,0 +1,236 @@
+"""FeatureStore: the one door; thin, each verb is a module of its own."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fs_spark import names as n
+from fs_spark.config import Configuration, load_configuration
+from fs_spark.errors import FeatureNotFoundError, RequestError, SchemaError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pyspark.sql import DataFrame, SparkSession
+
+    from fs_spark.features.view import FeatureView
+    from fs_spark.ingest import IngestReport
+    from fs_spark.materialize import MaterializeReport
+    from fs_spark.online import OnlineReader
+    from fs_spark.online.export import ExportReport
+    from fs_spark.registry import Change, RegistryState
+    from fs_spark.tables import Commit, Tables
+    from fs_spark.training import Prefix, TrainingSet
+
+
+class FeatureStore:
+    """A feature store over one configuration folder. Opening it reads files alone; Spark is used by the verbs."""
+
+    def __init__(self, config: Configuration, spark: SparkSession | None = None) -> None:
+        self.config = config
+        self._spark = spark
+        self._opened: Tables | None = None
+
+    @classmethod
+    def open(cls, conf: str | Path, spark: SparkSession | None = None) -> FeatureStore:
+        """Opens the store that `conf` (a store.yaml) describes.
+
+        Raises     ConfigError with every fault of the configuration folder
+        """
+        return cls(load_configuration(conf), spark)
+
+    @property
+    def _tables(self) -> Tables:
+        if self._opened is None:
+            from fs_spark.session import build_session, ensure_delta
+            from fs_spark.tables import Tables
+
+            spark = self._spark or build_session(self.config.store)
+            ensure_delta(spark)
+            store = self.config.store
+            self._opened = Tables(spark, root=self.config.root, catalog=store.catalog, horizon=store.horizon)
+        return self._opened
+
+    def _state(self) -> RegistryState:
+        from fs_spark.registry import Registry
+
+        return Registry(self._tables).state()
+
+    def ingest(self, sources: Sequence[str | Path]) -> IngestReport:
+        """Reads tester files (paths, globs, folders) into `files`, `wafer_runs`, `die_tests`, `tests`, `test_results`.
+
+        A file whose decompressed bytes are known changes nothing; one that cannot be read is recorded with its reason
+        and the rest go on; of a cut file the complete parts are kept.
+
+        Raises     RequestError where a source names nothing, before any table changes
+        """
+        from fs_spark.ingest import ingest
+
+        return ingest(self._tables, self.config, sources)
+
+    def plan(self) -> list[Change]:
+        """What `apply` would register. Raises ConfigError for a definition that changed under its version."""
+        return self._state().plan(self.config.views)
+
+    def apply(self) -> list[Change]:
+        """Registers and promotes new view versions, and binds the products that have rows to them."""
+        from fs_spark.materialize import Snapshot, bind_products
+        from fs_spark.registry import Registry
+
+        registry = Registry(self._tables)
+        state, changes = registry.register(registry.state(), self.config.views)
+        if self._tables.exists(n.FILES):
+            bind_products(registry, state, self.config, Snapshot.newest(self._tables))
+        return changes
+
+    def materialize(self, views: Sequence[str] | None = None, *, full: bool = False) -> MaterializeReport:
+        """Brings view tables up to the ingested rows: the lots that changed, or with `full` every one.
+
+        Units (a wafer, for lot views a lot) that come out the same are not written, so a rerun adds no version.
+
+        Raises     FeatureNotFoundError for an unknown view, RequestError where nothing was ingested or applied
+        """
+        from fs_spark.materialize import MaterializeReport, Snapshot, bind_products, count_outside, materialize_view
+        from fs_spark.registry import Registry
+
+        registry = Registry(self._tables)
+        state = registry.state()
+        if not state.promoted:
+            raise RequestError("no view is registered. Hint: run `fs-spark apply` first")
+        chosen = [state.view(name) for name in (views or sorted(state.promoted))]
+        snapshot = Snapshot.newest(self._tables)
+        state = bind_products(registry, state, self.config, snapshot)
+        outcomes = tuple(materialize_view(snapshot, view, state, full=full) for view in chosen)
+        outside: dict[str, int] = {}
+        if any(outcome.lots_recomputed for outcome in outcomes):
+            outside = count_outside(snapshot, state.bindings.get((chosen[0].name, chosen[0].version), {}))
+        return MaterializeReport(outcomes, outside)
+
+    def training_set(
+        self,
+        spine: DataFrame | pd.DataFrame,
+        features: Sequence[str],
+        *,
+        name: str,
+        timestamp: str = n.EVENT_TIMESTAMP,
+        prefix: Prefix = "none",
+    ) -> TrainingSet:
+        """Joins features to a spine point in time and saves the rows under a name, with their manifest.
+
+        `features` are references (`view:feature`, `view__v1.0:feature`) or the name of one service.
+
+        Grain      one row per spine row; the spine's columns untouched, features after them
+        Raises     SchemaError for a spine without a key or with naive times, FeatureNotFoundError, RequestError;
+                   TableConflictError where the name holds other content. Nothing is half-written
+        """
+        from fs_spark.training import build_training_set
+
+        references = [r for text in features for r in (self._service_features(text) if ":" not in text else (text,))]
+        frame = self._spine_frame(spine, timestamp)
+        return build_training_set(
+            self._tables, self._state(), frame, references, name=name, timestamp=timestamp, prefix=prefix
+        )
+
+    def _service_features(self, name: str) -> tuple[str, ...]:
+        if name not in self.config.services:
+            raise FeatureNotFoundError(f"service {name!r} is not configured.\n{did_you_mean(name, self.config.services)}")
+        return self.config.services[name].features
+
+    def _spine_frame(self, spine: DataFrame | pd.DataFrame, timestamp: str) -> DataFrame:
+        import pandas as pd
+
+        if not isinstance(spine, pd.DataFrame):
+            return spine
+        if timestamp not in spine.columns:
+            raise SchemaError(f"the spine lacks its time column {timestamp!r}; it has {', '.join(map(str, spine.columns))}")
+        for column in spine.columns:
+            if pd.api.types.is_datetime64_any_dtype(spine[column]) and spine[column].dt.tz is None:
+                raise SchemaError(
+                    f"the spine's {column!r} is without a zone. Hint: spine[{column!r}].dt.tz_localize('Europe/Berlin')"
+                )
+        zoned = {c: spine[c].dt.tz_convert("UTC") for c in spine.columns if isinstance(spine[c].dtype, pd.DatetimeTZDtype)}
+        import pyarrow as pa
+
+        return self._tables.spark.createDataFrame(pa.Table.from_pandas(spine.assign(**zoned), preserve_index=False))
+
+    def reproduce(self, name: str) -> TrainingSet:
+        """Rebuilds a training set from the versions in its manifest and compares digests.
+
+        Raises     ReproductionError with the columns that differ, RetentionError where a version is gone
+        """
+        from fs_spark.training import reproduce_training_set
+
+        return reproduce_training_set(self._tables, name)
+
+    def load(self, name: str) -> TrainingSet:
+        """A saved training set as it was stored."""
+        from fs_spark.training import load_training_set
+
+        return load_training_set(self._tables, name)
+
+    def export(self, service: str) -> ExportReport:
+        """Publishes the newest rows of a service's views online, all at once."""
+        from fs_spark.online.export import export_service
+
+        self._service_features(service)
+        return export_service(self._tables, self._state(), self.config.services[service], self.config.online_url)
+
+    def online(self) -> OnlineReader:
+        """A reader of the online store; needs neither Spark nor a JVM."""
+        from fs_spark.online import open_online
+
+        return open_online(self.config.online_url)
+
+    def table(self, name: str, *, version: int | None = None) -> DataFrame:
+        """Any table or view as a DataFrame, newest or at a Delta version.
+
+        Ingested tables give the rows of kept files; `die_tests` also `attempt`, `is_first` and `is_final`.
+        """
+        from fs_spark.transforms.attempts import with_attempts
+        from fs_spark.transforms.kept import only_kept
+
+        table = self._table_name(name)
+        rows = self._tables.read(table, version)
+        if table in (n.WAFER_RUNS, n.DIE_TESTS, n.TESTS, n.TEST_RESULTS):
+            rows = only_kept(rows, files=self._tables.read(n.FILES))
+        return with_attempts(rows) if table == n.DIE_TESTS else rows
+
+    def _table_name(self, name: str) -> str:
+        from fs_spark.schemas import LAYOUTS
+
+        if name in LAYOUTS and self._tables.exists(name):
+            return name
+        state = self._state()
+        if name.startswith(n.TRAINING_PREFIX) and self._tables.exists(name):
+            return name
+        if name in LAYOUTS:
+            raise RequestError(f"table {name} does not exist yet. Hint: run `fs-spark ingest` first")
+        known = [*LAYOUTS, *state.promoted]
+        if name.split("__v")[0] not in state.promoted:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"\nHint: did you mean {near[0]!r}?" if near else ""
+            raise FeatureNotFoundError(f"no table or view {name!r}. There are: {', '.join(known)}.{hint}")
+        view: FeatureView = state.view(name)
+        if not self._tables.exists(view.table):
+            raise RequestError(f"{view.qualified} was never materialized. Hint: run `fs-spark materialize {view.name}`")
+        return view.table
+
+    def history(self, name: str) -> list[Commit]:
+        """A table's or view's Delta commits, newest first."""
+        return self._tables.history(self._table_name(name))
+
+    def rollback(self, view: str, version: str) -> FeatureView:
+        """Promotes an older version of a view again; its table is still there, so this is immediate."""
+        from fs_spark.registry import Registry
+
+        registry = Registry(self._tables)
+        state = registry.state()
+        chosen = state.view(view, version)
+        registry.promote(state, chosen)
+        return chosen
+
+    def views(self) -> dict[str, Any]:
+        """Registered views: name -> promoted version."""
+        return dict(sorted(self._state().promoted.items()))

@@ -1,0 +1,41 @@
+"""What every test may use. Nothing here starts Spark before a test asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """The one session of the whole run: a Delta session takes 10 s to start and to warm up."""
+    from fs_spark.session import build_session
+
+    session = build_session(
+        master="local[2]",
+        app_name="fs_spark-tests",
+        settings={
+            "spark.driver.memory": "2g",
+            "spark.sql.shuffle.partitions": "2",
+            "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse")),
+        },
+    )
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real files, in `shared/data` beside the checkout. A test without them fails: it is never skipped."""
+    folder = ROOT.parent / "shared" / "data"
+    if not (folder / "MANIFEST.sha256").is_file():
+        pytest.fail(f"tests on real files need ../shared/data with its MANIFEST.sha256; {folder} has none")
+    return folder

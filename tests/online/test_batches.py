@@ -1,0 +1,139 @@
+"""Arrow in bulk gives the bytes that the codec gives row by row."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fs_spark.errors import SchemaError
+from fs_spark.online import batches
+from fs_spark.online.batches import chunks, row_schema
+from fs_spark.online.codec import RowSchema, Value, encode_key, row_codec
+from fs_spark.online.records import ViewRecord
+
+UTC_MICROS = pa.timestamp("us", "UTC")
+ARROW = {
+    "double": pa.float64(),
+    "float": pa.float32(),
+    "long": pa.int64(),
+    "int": pa.int32(),
+    "boolean": pa.bool_(),
+    "string": pa.string(),
+    "timestamp": UTC_MICROS,
+}
+VALUES: dict[str, st.SearchStrategy[Value]] = {
+    "double": st.floats(allow_nan=False),
+    "float": st.floats(width=32, allow_nan=False),
+    "long": st.integers(-(2**63), 2**63 - 1),
+    "int": st.integers(-(2**31), 2**31 - 1),
+    "boolean": st.booleans(),
+    "string": st.text(max_size=5),
+    "timestamp": st.integers(0, 2**51),
+}
+
+
+def view_of(schema: RowSchema, keys: tuple[str, ...] = ("lot_id", "die_x")) -> ViewRecord:
+    return ViewRecord("dies__v1.0", keys, 1, tuple((name, name) for name in schema.names), schema)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[RowSchema, list[list[Value]]]:
+    """A schema, and columns: lot_id, die_x, event_timestamp, available_timestamp, features."""
+    types = draw(st.lists(st.sampled_from(sorted(VALUES)), max_size=10))
+    n = draw(st.integers(1, 12))
+    kinds = ["string", "int", "timestamp", "timestamp", *types]
+    columns = [draw(st.lists(st.none() | VALUES[kind], min_size=n, max_size=n)) for kind in kinds]
+    return RowSchema(tuple(f"c{i}" for i in range(len(types))), tuple(types)), columns
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(tables(), st.integers(0, 3))
+def test_in_bulk_as_one_by_one(case: tuple[RowSchema, list[list[Value]]], start: int) -> None:
+    schema, columns = case
+    view = view_of(schema)
+    names = ("lot_id", "die_x", *view.stored.names)
+    types = [pa.string(), pa.int32(), *(ARROW[kind] for kind in view.stored.types)]
+    arrays = [pa.array(c, type=t) for c, t in zip(columns, types, strict=True)]
+    batch = pa.record_batch(dict(zip(names, arrays, strict=True))).slice(start)  # a slice has an offset
+
+    found = list(chunks(view, [batch]))
+
+    rows = list(zip(*columns, strict=True))[start:]
+    codec = row_codec(view.stored)
+    wanted = [(encode_key(row[:2]), codec.encode(row[2:])) for row in rows if None not in row[:2]]
+    assert [pair for chunk in found for pair in chunk.rows] == wanted
+    assert sum(chunk.without_key for chunk in found) == len(rows) - len(wanted)
+
+
+def batch_of(**columns: pa.Array) -> pa.RecordBatch:
+    n = len(next(iter(columns.values())))
+    times = dict.fromkeys(("event_timestamp", "available_timestamp"), pa.nulls(n, UTC_MICROS))
+    return pa.record_batch({**times, **columns})
+
+
+def test_chunks_are_small_and_lose_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "CHUNK_ROWS", 3)
+    batch = batch_of(die_x=pa.array(range(8)), f=pa.array(range(8), pa.int64()))
+    view = view_of(RowSchema(("f",), ("long",)), ("die_x",))
+    found = list(chunks(view, [batch, batch.slice(0, 0)]))
+    assert [len(chunk.rows) for chunk in found] == [3, 3, 2]
+    assert [key for chunk in found for key, _ in chunk.rows] == [encode_key([i]) for i in range(8)]
+
+
+def test_texts_of_any_arrow_kind_and_narrow_integers_are_the_same() -> None:
+    view = view_of(RowSchema(("bin", "note"), ("int", "string")))
+    texts = pa.array(["L1", "L2", "L1"])
+    plain = batch_of(
+        lot_id=texts, die_x=pa.array([1, 2, 3], pa.int64()), bin=pa.array([1, None, 3], pa.int32()), note=texts
+    )
+    other = batch_of(
+        lot_id=texts.dictionary_encode(),
+        die_x=pa.array([1, 2, 3], pa.int8()),
+        bin=pa.array([1, None, 3], pa.int16()),
+        note=texts.cast(pa.large_string()),
+    )
+    (a,), (b,) = chunks(view, [plain]), chunks(view, [other])
+    assert a == b
+    assert a.key_types == ("string", "integer")
+
+
+def test_static_times_may_be_untyped_nulls() -> None:
+    batch = pa.record_batch(
+        {"die_x": pa.array([1]), "event_timestamp": pa.nulls(1), "available_timestamp": pa.nulls(1)}
+    )
+    (chunk,) = chunks(view_of(RowSchema((), ()), ("die_x",)), [batch])
+    assert row_codec(view_of(RowSchema((), ())).stored).decode(chunk.rows[0][1]) == (None, None)
+
+
+def test_rows_that_do_not_fit_are_told_all_at_once() -> None:
+    view = view_of(RowSchema(("f", "g"), ("double", "double")))
+    batch = pa.record_batch(
+        {
+            "die_x": pa.array([1.0]),
+            "event_timestamp": pa.nulls(1, pa.timestamp("us")),
+            "available_timestamp": pa.nulls(1, UTC_MICROS),
+            "f": pa.array([1.0], pa.float32()),
+        }
+    )
+    with pytest.raises(SchemaError) as fault:
+        list(chunks(view, [batch]))
+    text = str(fault.value)
+    for part in (
+        "no column 'lot_id'",
+        "no column 'g'",
+        "key 'die_x' is double",
+        "'event_timestamp' is timestamp[us], not timestamp",
+        "'f' is float, not double",
+    ):
+        assert part in text
+
+
+def test_the_schema_of_a_frame() -> None:
+    frame = pa.schema([("a", pa.float64()), ("b", pa.int16()), ("t", UTC_MICROS), ("d", pa.decimal128(10, 2))])
+    assert row_schema(frame, ["t", "a", "b"]) == RowSchema(("t", "a", "b"), ("timestamp", "double", "int"))
+    with pytest.raises(SchemaError, match=r"decimal128\(10, 2\)"):
+        row_schema(frame, ["d"])
+    with pytest.raises(SchemaError, match="no column 'x'"):
+        row_schema(frame, ["a", "x"])
