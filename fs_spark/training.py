@@ -133,7 +133,7 @@ def _pinned(tables: Tables, chosen: Sequence[ChosenView]) -> list[dict[str, Any]
                 "keys": list(c.view.keys),
                 "boundary": c.view.boundary,
                 "ttl_s": c.view.ttl.total_seconds() if c.view.ttl is not None else None,
-                "columns": c.columns,
+                "columns": [list(pair) for pair in c.columns.items()],
             }
         )
     return pinned
@@ -146,7 +146,7 @@ def join_pinned(tables: Tables, spine: DataFrame, pinned: Sequence[dict[str, Any
             name=f"{p['view']}__v{p['version']}".replace(".", "_"),
             frame=tables.read(p["table"], p["delta_version"]),
             keys=tuple(p["keys"]),
-            columns=p["columns"],
+            columns=dict(p["columns"]),
             boundary=p["boundary"],
             ttl=timedelta(seconds=p["ttl_s"]) if p["ttl_s"] is not None else None,
         )

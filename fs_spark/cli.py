@@ -1,0 +1,240 @@
+"""fs-spark: the store's verbs on the command line.
+
+Exit codes: 0 done; 3 done with files set aside; 2 the caller's fault or nothing readable; 1 a fault of fs_spark.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from fs_spark.errors import FsSparkError, RequestError
+from fs_spark.store import FeatureStore
+
+log = logging.getLogger("fs_spark")
+
+Answer = tuple[dict[str, Any], str, int]
+"""What a verb gives: a report for machines, the same for people, and the exit code."""
+
+
+def _init(args: argparse.Namespace) -> Answer:
+    """Writes the starter configuration; never over a file that is there."""
+    folder = Path(args.folder)
+    starter = resources.files("fs_spark.starter")
+    written = []
+    names = ["store.yaml", "testers.yaml", "products.yaml", "services.yaml"]
+    sources = [(name, starter / name) for name in names]
+    sources += [(f"views/{view.name}", view) for view in (starter / "views").iterdir() if view.name.endswith(".yaml")]
+    taken = [name for name, _ in sources if (folder / name).exists()]
+    if taken:
+        raise RequestError(f"{folder} holds {', '.join(taken)} already. Hint: choose an empty folder")
+    for name, source in sources:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        with resources.as_file(source) as path:
+            shutil.copyfile(path, folder / name)
+        written.append(str(folder / name))
+    return {"written": written}, f"wrote {len(written)} files to {folder}\nnext: fs-spark ingest FILES --conf {folder}/store.yaml", 0
+
+
+def _ingest(args: argparse.Namespace) -> Answer:
+    report = FeatureStore.open(args.conf).ingest(args.files)
+    lines = [f"{f.status:15} {f.parts:7} parts  {f.path}" + (f"\n{'':15} {f.reason}" if f.reason else "") for f in report.files]
+    return report.to_dict(), "\n".join(lines), report.exit_code
+
+
+def _changes(changes: Sequence[Any]) -> Answer:
+    text = "\n".join(f"{c.action:10} {c.view} v{c.version}" for c in changes) or "no view is defined"
+    return {"changes": [vars(c) for c in changes]}, text, 0
+
+
+def _plan(args: argparse.Namespace) -> Answer:
+    return _changes(FeatureStore.open(args.conf).plan())
+
+
+def _apply(args: argparse.Namespace) -> Answer:
+    return _changes(FeatureStore.open(args.conf).apply())
+
+
+def _materialize(args: argparse.Namespace) -> Answer:
+    report = FeatureStore.open(args.conf).materialize(args.views or None, full=args.full)
+    lines = [
+        f"{v.view:28} {v.units_changed:6} units changed, {v.units_removed} removed  (Delta version {v.version})"
+        for v in report.views
+    ]
+    lines += [f"{n} tested dies of {p} are not on its wafer map" for p, n in report.dies_outside_map.items()]
+    return report.to_dict(), "\n".join(lines), 0
+
+
+def _train(args: argparse.Namespace) -> Answer:
+    from fs_spark.session import build_session
+
+    store = FeatureStore.open(args.conf)
+    path = Path(args.spine)
+    if not path.exists():
+        raise RequestError(f"no spine at {path}. Hint: give a parquet file or a Delta table's folder")
+    spark = build_session(store.config.store)
+    kind = "delta" if (path / "_delta_log").is_dir() else "parquet"
+    spine = spark.read.format(kind).load(str(path))
+    built = FeatureStore(store.config, spark).training_set(
+        spine, args.features, name=args.name, timestamp=args.timestamp, prefix=args.prefix
+    )
+    return built.manifest, f"{built.name}: {built.rows} rows, digest {built.digest}", 0
+
+
+def _reproduce(args: argparse.Namespace) -> Answer:
+    rebuilt = FeatureStore.open(args.conf).reproduce(args.name)
+    return rebuilt.manifest, f"{rebuilt.name}: the same {rebuilt.rows} rows again, digest {rebuilt.digest}", 0
+
+
+def _export(args: argparse.Namespace) -> Answer:
+    report = FeatureStore.open(args.conf).export(args.service)
+    if report.current:
+        return report.to_dict(), f"{report.service} is published as it is; nothing was written", 0
+    lines = [f"{view:28} {rows:8} rows  (Delta version {report.delta_versions[view]})" for view, rows in report.rows.items()]
+    return report.to_dict(), "\n".join(lines), 0
+
+
+def _get(args: argparse.Namespace) -> Answer:
+    keys = []
+    for text in args.keys:
+        try:
+            key = json.loads(text)
+        except json.JSONDecodeError as fault:
+            raise RequestError(f"{text!r} is no JSON: {fault}. Hint: write '{{\"lot_id\": \"L1\", ...}}'") from fault
+        keys += key if isinstance(key, list) else [key]
+    with FeatureStore.open(args.conf).online() as reader:
+        answers = reader.get(args.service, keys, args.features or None)
+    return {"rows": answers}, "\n".join(json.dumps(answer) for answer in answers), 0
+
+
+def _history(args: argparse.Namespace) -> Answer:
+    commits = FeatureStore.open(args.conf).history(args.table)
+    text = "\n".join(f"{c.version:6}  {c.operation}" for c in commits)
+    return {"commits": [vars(c) for c in commits]}, text, 0
+
+
+def _rollback(args: argparse.Namespace) -> Answer:
+    view = FeatureStore.open(args.conf).rollback(args.view, args.version)
+    return {"view": view.name, "version": view.version}, f"{view.name}: v{view.version} is promoted", 0
+
+
+def _submit_args(args: argparse.Namespace) -> Answer:
+    from fs_spark.session import submit_args
+
+    words = submit_args(args.conf if Path(args.conf).exists() else None)
+    return {"arguments": words}, " ".join(words), 0
+
+
+def _demo(args: argparse.Namespace) -> Answer:
+    from fs_spark.demo import run_demo
+
+    report = run_demo(Path(args.folder), wafers=args.wafers, lots=args.lots)
+    return report, "", 0
+
+
+Argument = tuple[str, dict[str, Any]]
+_VERBS: dict[str, tuple[Callable[[argparse.Namespace], Answer], str, str, list[Argument]]] = {
+    "init": (_init, "write a starter configuration", "fs-spark init conf", [("folder", {"nargs": "?", "default": "conf"})]),
+    "ingest": (_ingest, "read tester files into the tables", "fs-spark ingest in/*.stdf.gz", [("files", {"nargs": "+"})]),
+    "plan": (_plan, "show what apply would register", "fs-spark plan", []),
+    "apply": (_apply, "register new view versions", "fs-spark apply", []),
+    "materialize": (
+        _materialize,
+        "bring feature tables up to the ingested rows",
+        "fs-spark materialize die_neighborhood lot_so_far",
+        [("views", {"nargs": "*"}), ("--full", {"action": "store_true", "help": "recompute every lot"})],
+    ),
+    "train": (
+        _train,
+        "join features to a spine and save the training set",
+        "fs-spark train bin_model --spine spine.parquet die_neighborhood:fail__neighbor_frac device_v2_0",
+        [
+            ("name", {}),
+            ("features", {"nargs": "+", "help": "view:feature, view__v1.0:feature, or a service"}),
+            ("--spine", {"required": True, "help": "parquet file or Delta folder with keys and a time"}),
+            ("--timestamp", {"default": "event_timestamp"}),
+            ("--prefix", {"choices": ["none", "view"], "default": "none"}),
+        ],
+    ),
+    "reproduce": (_reproduce, "rebuild a training set and compare", "fs-spark reproduce bin_model", [("name", {})]),
+    "export": (_export, "publish a service's newest rows online", "fs-spark export device_v2_0", [("service", {})]),
+    "get": (
+        _get,
+        "read online features (no Spark, no JVM)",
+        'fs-spark get device_v2_0 \'{"lot_id": "L1", "wafer_id": "W01", "die_x": 3, "die_y": -4}\'',
+        [("service", {}), ("keys", {"nargs": "+"}), ("--features", {"nargs": "+"})],
+    ),
+    "history": (_history, "list the Delta versions of a table or view", "fs-spark history die_tests", [("table", {})]),
+    "rollback": (
+        _rollback,
+        "promote an older version of a view",
+        "fs-spark rollback die_neighborhood 1.0",
+        [("view", {}), ("version", {})],
+    ),
+    "submit-args": (
+        _submit_args,
+        "print what spark-submit needs",
+        "spark-submit $(fs-spark submit-args) jobs/materialize_features.py --conf conf/store.yaml",
+        [],
+    ),
+    "demo": (
+        _demo,
+        "a lot from tester files to a served row",
+        "fs-spark demo",
+        [
+            ("--folder", {"default": "demo_store"}),
+            ("--lots", {"type": int, "default": 4}),
+            ("--wafers", {"type": int, "default": 4}),
+        ],
+    ),
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fs-spark", description="A feature store for semiconductor wafer test.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb, (_, what, example, arguments) in _VERBS.items():
+        one = verbs.add_parser(
+            verb,
+            help=what,
+            description=what,
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        for name, options in arguments:
+            one.add_argument(name, **options)
+        one.add_argument("--conf", default="conf/store.yaml", help="the store's configuration (default: %(default)s)")
+        one.add_argument("--json", action="store_true", help="print the report as JSON")
+    return parser
+
+
+def run(verb: str, argv: Sequence[str]) -> int:
+    """Carries out one verb and prints its answer; what jobs call."""
+    return main([verb, *argv])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    log.setLevel(logging.WARNING if args.json else logging.INFO)
+    try:
+        report, text, code = _VERBS[args.verb][0](args)
+    except FsSparkError as fault:
+        if args.json:
+            print(json.dumps({"error": type(fault).__name__, "message": str(fault)}))
+        print(f"{type(fault).__name__}: {fault}", file=sys.stderr)
+        return 2
+    if args.json or text:
+        print(json.dumps(report, default=str) if args.json else text)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

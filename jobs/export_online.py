@@ -1,0 +1,19 @@
+"""Publishes the newest rows of a service online. Same arguments as `fs-spark export`.
+
+spark-submit $(fs-spark submit-args) jobs/export_online.py --conf conf/store.yaml
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from fs_spark.cli import run
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run("export", sys.argv[1:] if argv is None else argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

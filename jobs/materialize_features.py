@@ -1,0 +1,19 @@
+"""Brings feature tables up to the ingested rows. Same arguments as `fs-spark materialize`.
+
+spark-submit $(fs-spark submit-args) jobs/materialize_features.py --conf conf/store.yaml
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from fs_spark.cli import run
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run("materialize", sys.argv[1:] if argv is None else argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
