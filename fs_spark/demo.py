@@ -57,13 +57,13 @@ def _prepare(folder: Path) -> None:
 
 
 def label_spine(die_tests: DataFrame) -> DataFrame:
-    """One row per die of insertion 2: does it fail there; the time is the start of the wafer's run at insertion 2.
+    """One row per die of insertion 2: does it fail there in the end; the time is the start of the wafer's run at insertion 2.
 
     All of insertion 1, the complete wafer included, ended before that time.
     """
     from pyspark.sql import functions as F
 
-    second = die_tests.where("insertion = '2' AND is_first AND passed IS NOT NULL")
+    second = die_tests.where("insertion = '2' AND is_final AND passed IS NOT NULL")
     return second.select(
         "lot_id",
         "wafer_id",
@@ -107,7 +107,7 @@ def aucs_on_held_out_lots(rows: pd.DataFrame, features: list[str]) -> dict[str, 
         values = rows[columns].astype(float).to_numpy()
         score = np.zeros(len(rows))
         for train, test in GroupKFold(n_splits=min(4, groups.nunique())).split(values, label, groups):
-            forest = RandomForestClassifier(n_estimators=150, min_samples_leaf=10, n_jobs=2, random_state=0)
+            forest = RandomForestClassifier(n_estimators=150, min_samples_leaf=25, max_features=0.4, n_jobs=2, random_state=0)
             forest.fit(np.nan_to_num(values[train], nan=-999.0), label[train])
             score[test] = forest.predict_proba(np.nan_to_num(values[test], nan=-999.0))[:, 1]
         scores[title] = (float(roc_auc_score(label, score)), len(columns))

@@ -87,7 +87,9 @@ class WaferGeometry:
         dx, dy = np.asarray(x, np.float64) - self.center_x, np.asarray(y, np.float64) - self.center_y
         width = np.nan if self.die_width_mm is None else self.die_width_mm / self.pitch_x
         height = np.nan if self.die_height_mm is None else self.die_height_mm / self.pitch_y
-        return dx * width * (-1.0 if self.pos_x == "L" else 1.0), dy * height * (-1.0 if self.pos_y == "D" else 1.0)
+        right = dx * width * (-1.0 if self.pos_x == "L" else 1.0)
+        up = dy * height * (-1.0 if self.pos_y == "D" else 1.0)
+        return right + 0.0, up + 0.0  # -0.0 would turn an angle by pi or 2 pi
 
     def to_json(self) -> str:
         return json.dumps({name: getattr(self, name) for name in self.__dataclass_fields__}, sort_keys=True)

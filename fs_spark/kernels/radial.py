@@ -41,7 +41,7 @@ def radial_features(x: ArrayLike, y: ArrayLike, *, geometry: WaferGeometry) -> d
             half_y = np.abs(dies[:, 1] - geometry.center_y).max() + geometry.pitch_y / 2
             radius_norm = np.hypot(dx / half_x, dy / half_y) if len(dies) > 1 else radius_norm
     directed = geometry.pos_x is not None and geometry.pos_y is not None
-    right, up = dx * (-1 if geometry.pos_x == "L" else 1), dy * (-1 if geometry.pos_y == "D" else 1)
+    right, up = dx * (-1 if geometry.pos_x == "L" else 1) + 0.0, dy * (-1 if geometry.pos_y == "D" else 1) + 0.0
     if geometry.die_width_mm is not None and geometry.die_height_mm is not None:
         right, up = x_mm, y_mm
     return {

@@ -12,6 +12,9 @@ from typing import Final
 from fs_spark.errors import StdfError
 
 _CHUNK: Final = 1 << 20
+_FEED: Final = 1 << 16
+_GZIP: Final = b"\x1f\x8b"
+_BZIP2: Final = b"BZh"
 DEFAULT_CAP: Final = 16 << 30
 """Largest decompressed size that is accepted, against compression bombs."""
 
@@ -31,52 +34,57 @@ class Delivered:
 
 
 def _inflate(raw: bytes, cap: int) -> tuple[bytes, str | None]:
-    """gzip with any number of members; what could be decompressed, and what was wrong."""
-    out, rest = bytearray(), raw
-    while rest:
-        if not rest.startswith(b"\x1f\x8b"):
-            return bytes(out), (None if not rest.strip(b"\0") else "bytes after the gzip stream are not gzip")
+    """gzip with any number of members; what could be decompressed, and what was wrong.
+
+    Fed in pieces: zlib copies all input that it has not used at each call.
+    """
+    out, view, at = bytearray(), memoryview(raw), 0
+    while at < len(raw):
+        if view[at : at + 2] != _GZIP:
+            return bytes(out), (None if not raw[at:].strip(b"\0") else "bytes after the gzip stream are not gzip")
         member = zlib.decompressobj(wbits=31)
         try:
-            piece = rest
-            while piece and not member.eof:
+            while not member.eof:
+                piece: bytes | memoryview = member.unconsumed_tail
+                if not piece:
+                    piece = view[at : at + _FEED]
+                    at += len(piece)
+                if not piece:
+                    return bytes(out + member.flush()), "gzip stream ends early"
                 out += member.decompress(piece, _CHUNK)
-                piece = member.unconsumed_tail
                 if len(out) > cap:
                     raise StdfError(f"decompresses to more than {cap} bytes. Hint: raise the cap if that is wanted")
-            out += member.flush()
         except zlib.error as fault:
             return bytes(out), f"gzip stream is damaged ({fault})"
-        if not member.eof:
-            return bytes(out), "gzip stream ends early"
-        rest = member.unused_data
+        at -= len(member.unused_data)
     return bytes(out), None
 
 
 def _bunzip(raw: bytes, cap: int) -> tuple[bytes, str | None]:
-    out, rest = bytearray(), raw
-    while rest.startswith(b"BZh"):
+    """bzip2 with any number of members (pbzip2 writes one per block)."""
+    out, view, at = bytearray(), memoryview(raw), 0
+    while view[at : at + 3] == _BZIP2:
         member = bz2.BZ2Decompressor()
-        feed = rest
         try:
             while not member.eof:
-                out += member.decompress(feed, _CHUNK)
-                feed = b""
+                piece = view[at : at + _FEED] if member.needs_input else view[:0]
+                at += len(piece)
+                if member.needs_input and not piece:
+                    return bytes(out), "bzip2 stream ends early"
+                out += member.decompress(piece, _CHUNK)
                 if len(out) > cap:
                     raise StdfError(f"decompresses to more than {cap} bytes. Hint: raise the cap if that is wanted")
-                if member.needs_input and not member.eof:
-                    return bytes(out), "bzip2 stream ends early"
         except OSError as fault:
             return bytes(out), f"bzip2 stream is damaged ({fault})"
-        rest = member.unused_data
-    return bytes(out), (None if not rest else "bytes after the bzip2 stream are not bzip2")
+        at -= len(member.unused_data)
+    return bytes(out), (None if at == len(raw) else "bytes after the bzip2 stream are not bzip2")
 
 
 def unpack(raw: bytes, *, cap: int = DEFAULT_CAP) -> Delivered:
     """Delivered bytes to STDF bytes. Raises StdfError only where the size passes `cap`."""
-    if raw.startswith(b"\x1f\x8b"):
+    if raw.startswith(_GZIP):
         data, damage = _inflate(raw, cap)
-    elif raw.startswith(b"BZh"):
+    elif raw.startswith(_BZIP2):
         data, damage = _bunzip(raw, cap)
     else:
         data, damage = raw, None

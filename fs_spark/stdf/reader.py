@@ -24,7 +24,7 @@ from fs_spark.stdf.scan import Scan, scan
 
 MISSING_COORDINATE: Final = -32768
 MISSING_SOFT_BIN: Final = 65535
-PSEUDO_PART_ID: Final = "Test Plan Delimiter"
+MISSING_HARD_BIN: Final = -1  # the record stopped before it
 UTC_US: Final = pa.timestamp("us", tz="UTC")
 LOCAL_US: Final = pa.timestamp("us")
 
@@ -95,8 +95,7 @@ def _parts(scanned: Scan, report: ReadReport) -> tuple[Parts, Int64]:
         return raw[1 : 1 + raw[0]].decode("latin-1").rstrip(" \0") or None if raw else None
 
     ids = [part_id(int(a), int(b)) for a, b in zip(at, end, strict=True)]
-    site, hard_bin = number(1, "u1", 255), number(5, "u2", 65535)
-    pseudo = (site == 255) | (hard_bin > 32767) | np.array([i == PSEUDO_PART_ID for i in ids], bool)
+    pseudo = scanned.part_is_pseudo[closed]
     keep = np.flatnonzero(~pseudo)
     linked = closed[keep]
     final = np.full(len(scanned.part_prr), -1, np.int64)
@@ -112,9 +111,9 @@ def _parts(scanned: Scan, report: ReadReport) -> tuple[Parts, Int64]:
         run=scanned.part_run[linked],
         touchdown=scanned.part_touchdown[linked],
         head=number(0, "u1", 255)[keep],
-        site=site[keep],
+        site=number(1, "u1", 255)[keep],
         flag=number(2, "u1", 0x10)[keep],
-        hard_bin=hard_bin[keep],
+        hard_bin=number(5, "u2", MISSING_HARD_BIN)[keep],
         soft_bin=number(7, "u2", MISSING_SOFT_BIN)[keep],
         x=number(9, "i2", MISSING_COORDINATE)[keep],
         y=number(11, "i2", MISSING_COORDINATE)[keep],
@@ -171,7 +170,7 @@ def _parts_table(
             "part_index": pa.array(np.arange(n), pa.int32()),
             "part_id": pa.array(parts.part_id, pa.string()),
             "passed": _masked((flag & 0x08) == 0, (flag & 0x10) != 0, pa.bool_()),
-            "hard_bin": pa.array(parts.hard_bin, pa.int32()),
+            "hard_bin": _masked(parts.hard_bin, parts.hard_bin == MISSING_HARD_BIN, pa.int32()),
             "soft_bin": _masked(parts.soft_bin, parts.soft_bin == MISSING_SOFT_BIN, pa.int32()),
             "test_time_ms": _masked(parts.test_time_ms, parts.test_time_ms == 0, pa.int64()),
             "run_start": pa.array(run_start[run], pa.int64(), mask=unknown).cast(UTC_US),

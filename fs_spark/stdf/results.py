@@ -62,19 +62,21 @@ def _identify(scan: Scan, at: NDArray[np.int64], end: NDArray[np.int64]) -> tupl
     for group in order:  # tests with a text first, so that a text-less first record finds its test
         if hashes[first[group]]:
             named.setdefault(int(number[first[group]]), int(first[group]))
-    seen: dict[tuple[int, int], int] = {}
+    seen: dict[tuple[int, str], int] = {}
     for group in order:
         where = int(first[group])
         num = int(number[where])
         owner = where if hashes[where] else named.get(num, where)
-        index = seen.setdefault((num, int(hashes[owner])), len(seen))
+        fields, owned = (
+            read_fields("PTR", scan.data[at[k] : end[k]].tobytes(), big_endian=scan.big_endian) for k in (where, owner)
+        )
+        name = owned["test_txt"] or ""
+        index = seen.setdefault((num, name), len(seen))  # texts that differ in trailing blanks are one test
         target[group] = index
         if index == len(tests.test_num):
-            fields = read_fields("PTR", scan.data[at[where] : end[where]].tobytes(), big_endian=scan.big_endian)
-            name = read_fields("PTR", scan.data[at[owner] : end[owner]].tobytes(), big_endian=scan.big_endian)
             low, high = _limits(fields)
             tests.test_num.append(num)
-            tests.test_name.append(name["test_txt"] or "")
+            tests.test_name.append(name)
             tests.unit.append(fields["units"])
             tests.low_limit.append(low)
             tests.high_limit.append(high)

@@ -1,7 +1,8 @@
 """One pass over the bytes: where each record is, and which part each result belongs to (compiled by numba).
 
 Linking rules [STDF V4 p.40-41, semantics 2.2]: a PIR opens a part on (head, site); a PTR belongs to the part
-open there; a PRR closes it. A touchdown of a head begins at a PIR when no part of that head is open.
+open there; a PRR closes it. A touchdown of a head begins at a PIR when no part of that head is open; pseudo-parts
+neither begin a touchdown nor keep one open.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ PIR: Final = 5 << 8 | 10
 PRR: Final = 5 << 8 | 20
 PTR: Final = 15 << 8 | 10
 
-NO_OFFSET: Final = -1
+_DELIMITER: Final = np.frombuffer(b"Test Plan Delimiter", np.uint8)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -59,7 +60,20 @@ def _index(data: Any, start: int, big: bool, n: int) -> tuple[Any, Any]:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _link(data: Any, offsets: Any, kinds: Any) -> tuple[Any, ...]:
+def _is_pseudo(data: Any, at: int, end: int, big: bool) -> bool:
+    """Whether the PRR at `at` is no part: SITE_NUM 255, HARD_BIN above 32767, or the name of a delimiter."""
+    if data[at + 1] == 255 or (end - at >= 7 and data[at + 5 if big else at + 6] > 127):
+        return True
+    if end - at < 18:
+        return False
+    stop = min(at + 18 + np.int64(data[at + 17]), end)
+    while stop > at + 18 and (data[stop - 1] == 32 or data[stop - 1] == 0):
+        stop -= 1
+    return np.array_equal(data[at + 18 : stop], _DELIMITER)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _link(data: Any, offsets: Any, kinds: Any, big: bool) -> tuple[Any, ...]:
     """Walks the records once. Slots are (head, site) pairs, 65,536 of them."""
     n = kinds.shape[0]
     parts = results = runs = 0
@@ -69,17 +83,17 @@ def _link(data: Any, offsets: Any, kinds: Any) -> tuple[Any, ...]:
         runs += kinds[i] == 522
     part_prr = np.full(parts, -1, np.int64)
     part_run = np.full(parts, -1, np.int64)
-    part_touchdown = np.full(parts, -1, np.int64)
+    part_head = np.zeros(parts, np.int64)
+    part_begin = np.zeros(parts, np.int64)
+    part_end = np.full(parts, n, np.int64)
     part_pir = np.zeros(parts, np.bool_)
+    part_pseudo = np.zeros(parts, np.bool_)
     result_part = np.full(results, -1, np.int64)
     result_at = np.empty(results, np.int64)
     result_end = np.empty(results, np.int64)
     open_part = np.full(65536, -1, np.int64)
-    open_count = np.zeros(256, np.int64)
     head_run = np.full(256, -1, np.int64)
-    head_touchdown = np.full(256, -1, np.int64)
     p = r = w = 0
-    touchdown = -1
     for i in range(n):
         kind, at, end = kinds[i], offsets[i], offsets[i + 1] - 4
         if kind == 3850:
@@ -87,41 +101,46 @@ def _link(data: Any, offsets: Any, kinds: Any) -> tuple[Any, ...]:
             if end - at >= 8:
                 result_part[r] = open_part[np.int64(data[at + 4]) << 8 | np.int64(data[at + 5])]
             r += 1
-        elif kind == 1290 and end - at >= 2:
-            head = np.int64(data[at])
-            slot = head << 8 | np.int64(data[at + 1])
-            if open_part[slot] < 0 and data[at + 1] != 255:  # a pseudo-part holds no touchdown open
-                if open_count[head] == 0:
-                    touchdown += 1
-                    head_touchdown[head] = touchdown
-                open_count[head] += 1
-            part_run[p] = head_run[head] if head_run[head] >= 0 else head_run[255]
-            part_touchdown[p] = head_touchdown[head]
-            part_pir[p] = True
-            open_part[slot] = p
-            p += 1
-        elif kind == 1300 and end - at >= 13:
+        elif (kind == 1290 or kind == 1300) and end - at >= 2:
             head = np.int64(data[at])
             slot = head << 8 | np.int64(data[at + 1])
             q = open_part[slot]
-            if q < 0:
+            if kind == 1290 or q < 0:
+                if q >= 0:
+                    part_end[q] = i - 1  # its PRR never came
                 q = p
                 p += 1
-                if open_count[head] == 0:
-                    touchdown += 1
-                    head_touchdown[head] = touchdown
+                part_head[q], part_begin[q], part_pir[q] = head, i, kind == 1290
                 part_run[q] = head_run[head] if head_run[head] >= 0 else head_run[255]
-                part_touchdown[q] = head_touchdown[head]
-            elif data[at + 1] != 255:
-                open_count[head] -= 1
-            part_prr[q] = i
-            open_part[slot] = -1
+                part_pseudo[q] = data[at + 1] == 255
+                open_part[slot] = q
+            if kind == 1300:
+                part_prr[q], part_end[q], part_pseudo[q] = i, i, _is_pseudo(data, at, end, big)
+                open_part[slot] = -1
         elif kind == 522 and end - at >= 6:
             head_run[np.int64(data[at])] = w
             w += 1
         elif kind == 522:
             w += 1
-    return part_prr[:p], part_run[:p], part_touchdown[:p], part_pir[:p], result_part, result_at, result_end
+    touchdown = _touchdowns(part_head[:p], part_begin[:p], part_end[:p], part_pseudo[:p])
+    return part_prr[:p], part_run[:p], touchdown, part_pir[:p], part_pseudo[:p], result_part, result_at, result_end
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _touchdowns(head: Any, begin: Any, end: Any, pseudo: Any) -> Any:
+    """Number of each part's touchdown from the records at which the parts begin and end; pseudo-parts have none."""
+    out = np.full(head.shape[0], -1, np.int64)
+    busy_until = np.full(256, -1, np.int64)
+    current = np.full(256, -1, np.int64)
+    touchdown = -1
+    for p in range(head.shape[0]):
+        if not pseudo[p]:
+            if begin[p] > busy_until[head[p]]:
+                touchdown += 1
+                current[head[p]] = touchdown
+            busy_until[head[p]] = max(busy_until[head[p]], end[p])
+            out[p] = current[head[p]]
+    return out
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -157,6 +176,7 @@ class Scan:
     part_run: Int64
     part_touchdown: Int64
     part_has_pir: NDArray[np.bool_]
+    part_is_pseudo: NDArray[np.bool_]
     result_part: Int64
     result_at: Int64
     result_end: Int64
@@ -192,5 +212,5 @@ def scan(data: bytes) -> Scan:
     buffer = np.frombuffer(data, np.uint8)
     n, stopped_at = _count(buffer, 0, big)
     offsets, kinds = _index(buffer, 0, big, n)
-    linked = _link(buffer, offsets, kinds)
+    linked = _link(buffer, offsets, kinds, big)
     return Scan(buffer, big, offsets, kinds, int(stopped_at), *linked)

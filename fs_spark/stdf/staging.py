@@ -47,9 +47,9 @@ _FILE: Final = pa.struct(
 )
 _RUN: Final = pa.struct(
     {
-        **{name: _TEXT for name in ("file_id", "run_id", "run_key", "lot_id", "wafer_id")},
+        **dict.fromkeys(("file_id", "run_id", "run_key", "lot_id", "wafer_id"), _TEXT),
         "head": _INT,
-        **{name: _TEXT for name in ("insertion", "product_id", "test_program", "tester")},
+        **dict.fromkeys(("insertion", "product_id", "test_program", "tester"), _TEXT),
         "run_start": UTC_US,
         "run_start_local": LOCAL_US,
         "run_finish": UTC_US,
@@ -60,7 +60,7 @@ _RUN: Final = pa.struct(
         **{name: pa.float64() for name in ("wafer_diameter_mm", "die_width_mm", "die_height_mm")},
         "center_x": _INT,
         "center_y": _INT,
-        **{name: _TEXT for name in ("flat", "pos_x", "pos_y")},
+        **dict.fromkeys(("flat", "pos_x", "pos_y"), _TEXT),
     }.items()
 )
 _TEST: Final = pa.struct(
@@ -80,8 +80,8 @@ _RESULTS: Final = pa.list_(
 )
 _PART: Final = pa.struct(
     {
-        **{name: _TEXT for name in ("file_id", "run_id", "lot_id", "wafer_id")},
-        **{name: _INT for name in ("die_x", "die_y", "head", "site", "touchdown", "part_index")},
+        **dict.fromkeys(("file_id", "run_id", "lot_id", "wafer_id"), _TEXT),
+        **dict.fromkeys(("die_x", "die_y", "head", "site", "touchdown", "part_index"), _INT),
         "part_id": _TEXT,
         "passed": pa.bool_(),
         "hard_bin": _INT,
@@ -91,11 +91,11 @@ _PART: Final = pa.struct(
         "event_timestamp": UTC_US,
         "time_quality": _TEXT,
         "available_timestamp": UTC_US,
-        **{name: _TEXT for name in ("insertion", "product_id", "test_program", "tester")},
+        **dict.fromkeys(("insertion", "product_id", "test_program", "tester"), _TEXT),
         "results": _RESULTS,
     }.items()
 )
-_COUNTS: Final = pa.struct({name: _LONG for name in ("tests", "runs", "parts", "results")}.items())
+_COUNTS: Final = pa.struct(dict.fromkeys(("tests", "runs", "parts", "results"), _LONG).items())
 _STAGING: Final = pa.schema(
     {
         "source": _LONG,

@@ -27,6 +27,8 @@ _RANK: Final = "__rank"
 _KEY: Final = "__key_"
 _SPINE_RANK: Final = 1
 _VIEW_RANK: Final[dict[str, int]] = {"at_or_before": 0, "strictly_before": 2}
+_BEGINNING: Final = -(2**61)
+"""Usable time in microseconds of a static row, and of a spine row without a time, which sees static rows alone."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,9 @@ class AsOfView:
     offset: timedelta = timedelta(0)
 
 
-def _interval(span: timedelta) -> Column:
-    return F.make_dt_interval(
-        days=F.lit(span.days), secs=F.lit(span.seconds + span.microseconds / 1_000_000).cast("decimal(18,6)")
-    )
+def _micros(span: timedelta) -> int:
+    """Times are added as microseconds: Spark adds the days of an interval in the session's zone (23 hours in March)."""
+    return min(span // timedelta(microseconds=1), 2**61)
 
 
 def _key_faults(spine: DataFrame, view: AsOfView) -> list[str]:
@@ -80,19 +81,25 @@ def _check(spine: DataFrame, views: Sequence[AsOfView], timestamp: str) -> None:
             )
         elif not isinstance(kind, TimestampType):
             faults.append(f"the spine's {timestamp!r} is {kind.simpleString()}. Hint: cast it to a timestamp in UTC")
-    taken = {name: "the spine" for name in spine.columns}
+    taken = {name.lower(): "the spine" for name in spine.columns}  # Spark and Delta ignore case
     for view in views:
         faults += _key_faults(spine, view)
         for wanted in (n.EVENT_TIMESTAMP, n.AVAILABLE_TIMESTAMP, n.SEQUENCE, *view.columns.values()):
             if wanted not in view.frame.columns:
                 faults.append(f"view {view.name} lacks the column {wanted!r}")
-        for output in view.columns:
-            if output in taken:
+        for wanted in (n.EVENT_TIMESTAMP, n.AVAILABLE_TIMESTAMP):
+            if wanted in view.frame.columns and not isinstance(view.frame.schema[wanted].dataType, TimestampType):
+                kind = view.frame.schema[wanted].dataType
                 faults.append(
-                    f"column {output!r} of view {view.name} is also in {taken[output]}. Hint: ask for it with a prefix, "
-                    f"for example {view.name}__{output}"
+                    f"view {view.name}: {wanted!r} is {kind.simpleString()}. Hint: cast it to a timestamp in UTC"
                 )
-            taken[output] = f"view {view.name}"
+        for output in view.columns:
+            if output.lower() in taken:
+                faults.append(
+                    f"column {output!r} of view {view.name} is also in {taken[output.lower()]}. "
+                    f"Hint: ask for it with a prefix, for example {view.name}__{output}"
+                )
+            taken[output.lower()] = f"view {view.name}"
         if view.offset < timedelta(0):
             raise LeakageError(f"view {view.name}: an offset of {view.offset} would look ahead. Hint: give it positive")
     reserved = [name for name in spine.columns if name.startswith(_SPINE) or name in (_AT, _RANK)]
@@ -118,42 +125,41 @@ def _key_type(kind: DataType) -> str:
     return "bigint" if isinstance(kind, IntegralType) else kind.simpleString()
 
 
-def _prepared(view: AsOfView) -> DataFrame:
-    """A view's rows as (keys, usable time, rank, one struct)."""
+def _prepared(view: AsOfView, name: str) -> DataFrame:
+    """A view's rows as (keys, usable time, rank, one struct called `name`)."""
     static = F.col(n.EVENT_TIMESTAMP).isNull()
-    usable = F.greatest(n.EVENT_TIMESTAMP, n.AVAILABLE_TIMESTAMP) + _interval(view.offset)
-    keyed = F.lit(True)
+    usable = F.unix_micros(F.greatest(n.EVENT_TIMESTAMP, n.AVAILABLE_TIMESTAMP)) + F.lit(_micros(view.offset))
+    kept = static | F.col(n.AVAILABLE_TIMESTAMP).isNotNull()  # `greatest` leaves nulls out: it would be usable at once
     for key in view.keys:
-        keyed = keyed & F.col(key).isNotNull()
+        kept = kept & F.col(key).isNotNull()
     content = [F.col(n.EVENT_TIMESTAMP), F.col(n.AVAILABLE_TIMESTAMP), F.col(n.SEQUENCE)]
     content += [F.col(source).alias(output) for output, source in view.columns.items()]
-    return view.frame.where(keyed).select(
+    return view.frame.where(kept).select(
         *(F.col(key).cast(_key_type(view.frame.schema[key].dataType)).alias(_KEY + key) for key in view.keys),
-        F.when(static, F.timestamp_micros(F.lit(-(2**61)))).otherwise(usable).alias(_AT),
-        F.lit(_VIEW_RANK[view.boundary]).alias(_RANK),
-        F.struct(*content).alias(f"__view_{view.name}"),
+        F.when(static, F.lit(_BEGINNING)).otherwise(usable).alias(_AT),
+        F.when(static, F.lit(0)).otherwise(F.lit(_VIEW_RANK[view.boundary])).alias(_RANK),
+        F.struct(*content).alias(name),
     )
 
 
-def _join_level(
-    rows: DataFrame, views: Sequence[AsOfView], prepared: Sequence[DataFrame], keys: Sequence[str], timestamp: str
-) -> DataFrame:
-    """One union and one window for all the views of one key set."""
+def _join_level(rows: DataFrame, views: Sequence[AsOfView], keys: Sequence[str], by: Sequence[str]) -> DataFrame:
+    """One union and one window for all the views of one key set; `rows` lie partitioned by the columns `by`."""
     spine_columns = rows.columns
-    columns = [_KEY + key for key in keys]
+    named = {f"__view_{number}": view for number, view in enumerate(views)}
     united = rows
-    for frame in prepared:
-        united = united.unionByName(frame, allowMissingColumns=True)
-    order = Window.partitionBy(*columns).orderBy(_AT, _RANK).rowsBetween(Window.unboundedPreceding, 0)
-    newest = {v.name: F.max(f"__view_{v.name}").over(order).alias(f"__view_{v.name}") for v in views}
-    joined = united.select(*spine_columns, *newest.values()).where(F.col(_RANK) == _SPINE_RANK)
+    for name, view in named.items():
+        united = united.unionByName(_prepared(view, name).repartition(*by), allowMissingColumns=True)
+    entity = Window.partitionBy(*(_KEY + key for key in keys))
+    order = entity.orderBy(_AT, _RANK).rowsBetween(Window.unboundedPreceding, 0)
+    newest = [F.max(name).over(order).alias(name) for name in named]
+    joined = united.select(*spine_columns, *newest).where(F.col(_RANK) == _SPINE_RANK)
     features = []
-    for view in views:
-        winner = F.col(f"__view_{view.name}")
+    for name, view in named.items():
+        winner = F.col(name)
         if view.ttl is not None:
             event = winner[n.EVENT_TIMESTAMP]
-            fresh = event.isNull() | (event >= F.col(_AT) - _interval(view.offset) - _interval(view.ttl))
-            winner = F.when(fresh, winner)
+            oldest = F.col(_AT) - F.lit(_micros(view.offset)) - F.lit(_micros(view.ttl))
+            winner = F.when(event.isNull() | (F.unix_micros(event) >= oldest), winner)
         features += [winner[output].alias(output) for output in view.columns]
     return joined.select(*spine_columns, *features)
 
@@ -174,13 +180,14 @@ def as_of_join(spine: DataFrame, views: Sequence[AsOfView], *, timestamp: str = 
     _check(spine, views, timestamp)
     outputs = [output for view in views for output in view.columns]
     rows = spine.select(F.struct(*(F.col(f"`{c}`") for c in spine.columns)).alias(_SPINE), *_spine_keys(spine, views),
-                        F.col(f"`{timestamp}`").alias(_AT), F.lit(_SPINE_RANK).alias(_RANK))  # fmt: skip
+                        F.coalesce(F.unix_micros(F.col(f"`{timestamp}`")), F.lit(_BEGINNING)).alias(_AT),
+                        F.lit(_SPINE_RANK).alias(_RANK))  # fmt: skip
     for chain in _levels(views):
         by = [_KEY + key for key in chain[0]]
         rows = rows.repartition(*by)
         for keys in chain:
             level = [view for view in views if tuple(view.keys) == keys]
-            rows = _join_level(rows, level, [_prepared(v).repartition(*by) for v in level], keys, timestamp)
+            rows = _join_level(rows, level, keys, by)
     return rows.select(f"{_SPINE}.*", *(F.col(output) for output in outputs))
 
 

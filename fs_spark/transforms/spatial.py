@@ -27,6 +27,7 @@ _PART_COLUMNS: Final = (
     n.LOT_ID, n.WAFER_ID, n.RUN_ID, n.PART_INDEX, n.DIE_X, n.DIE_Y, n.TOUCHDOWN, n.PASSED,
     n.EVENT_TIMESTAMP, n.AVAILABLE_TIMESTAMP, n.PRODUCT_ID,
 )  # fmt: skip
+_RESULT_COLUMNS: Final = (*_PART_COLUMNS[:4], n.TEST_NUM, n.TEST_NAME, n.OCCURRENCE, n.RESULT)
 _SLOT: Final = "slot"
 _VALUE: Final = "value"
 _NO_MAP: Final = WaferGeometry(center_x=0.0, center_y=0.0)
@@ -92,7 +93,7 @@ def per_unit_features(
         F.lit(None).cast("float").alias(_VALUE),
     )
     if test_results is not None and slots:
-        require_columns(test_results, (n.RUN_ID, n.PART_INDEX, n.TEST_NUM, n.TEST_NAME, n.RESULT), what="test_results")
+        require_columns(test_results, _RESULT_COLUMNS, what="test_results")
         numbers = sorted({number for number, _ in slots})
         empty = [F.lit(None).cast(die_tests.schema[c].dataType).alias(c) for c in _PART_COLUMNS[4:]]
         wanted = test_results.where(

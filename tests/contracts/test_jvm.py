@@ -42,8 +42,8 @@ def test_an_old_java_home_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_script_on_the_path_says_where_its_java_is(tmp_path: Path) -> None:
-    script = fake_java(tmp_path / "shims", '    java.home = /opt/real jdk\nopenjdk version "17.0.1"')
-    assert find_java({"PATH": f"{script}/bin:/usr/bin:/bin"}).path == Path("/opt/real jdk")
+    script = fake_java(tmp_path / "shims", '    java.home = /somewhere/real jdk\nopenjdk version "17.0.1"')
+    assert find_java({"PATH": f"{script}/bin:/usr/bin:/bin"}).path == Path("/somewhere/real jdk")
 
 
 @pytest.mark.usefixtures("no_wheel")

@@ -116,7 +116,15 @@ def test_only_equal_keys_have_equal_bytes(a: list[str | int], b: list[str | int]
 
 @pytest.mark.parametrize(
     ("a", "b"),
-    [((1, 11), (11, 1)), (("a", "bc"), ("ab", "c")), (("1",), (1,)), (("",), (0,)), ((-1,), (255,)), ((128,), (-128,))],
+    [
+        ((1, 11), (11, 1)),
+        (("a", "bc"), ("ab", "c")),
+        (("as", "b"), ("a", "sb")),
+        (("1",), (1,)),
+        (("",), (0,)),
+        ((-1,), (255,)),
+        ((128,), (-128,)),
+    ],
 )
 def test_keys_that_look_alike_differ(a: tuple[object, ...], b: tuple[object, ...]) -> None:
     assert encode_key(a) != encode_key(b)
