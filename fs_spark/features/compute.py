@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fs_spark.errors import SchemaError
+from fs_spark.errors import RequestError, SchemaError
 from fs_spark.features.catalogue import find_feature
 from fs_spark.features.feature import Feature
 from fs_spark.kernels.attempts import Attempts
@@ -50,6 +50,16 @@ def _floats(column: pa.ChunkedArray) -> Float64:
 def in_order(attempts: pa.Table) -> pa.Table:
     """Attempts in their one order: event time, run, part."""
     return attempts.sort_by([("event_timestamp", "ascending"), ("run_id", "ascending"), ("part_index", "ascending")])
+
+
+def _timed(attempts: pa.Table) -> pa.Table:
+    for name in ("event_timestamp", "available_timestamp"):
+        if nulls := attempts[name].null_count:
+            raise SchemaError(
+                f"{name} is null in {nulls} of {attempts.num_rows} attempts. "
+                "Hint: a file has UTC times when it is read with `testers`, which give its zone"
+            )
+    return attempts
 
 
 def _needed(features: Sequence[Feature], parameters: Sequence[str]) -> list[str]:
@@ -208,19 +218,24 @@ def compute_features(
     Needs      die_x, die_y, event_timestamp, available_timestamp, run_id, part_index, touchdown, passed, the
                parameters as numbers; wafer_id for lot features. Geometry needs the places alone
     Undefined  null by each feature's `undefined_when`
-    Raises     SchemaError when a column is absent, ValueError when a feature is not in the catalogue
+    Raises     SchemaError when a column is absent or a time is null, ValueError when a feature is not in the
+               catalogue, RequestError when there is none or they are of more than one kernel
     """
     found = [find_feature(key) for key in features]
+    kernels = sorted({f.kernel for f in found})
+    if len(kernels) != 1:
+        raise RequestError(f"features of {kernels or 'no kernel'} asked for. Hint: ask for those of one view at a time")
     missing = [name for name in _needed(found, parameters) if name not in dies.column_names]
     if missing:
         raise SchemaError(f"attempts lack {', '.join(missing)}; they have {', '.join(dies.column_names)}")
     kernel = found[0].kernel
     if kernel == "lots":  # a part without a place is in no statistic, but its touchdown may end the run
-        return _lot(in_order(dies), found, parameters)
+        dies = dies.filter(pc.is_valid(dies["wafer_id"]))
+        return _lot(in_order(_timed(dies)), found, parameters)
     placed = dies.filter(pc.and_(pc.is_valid(dies["die_x"]), pc.is_valid(dies["die_y"])))
     if kernel == "radial":
         return _static(placed, geometry, found)
-    placed = in_order(placed)
+    placed = in_order(_timed(placed))
     if kernel == "neighbors":
         return _neighborhood(placed, geometry, found, parameters, known)
     return _measured(placed, found, parameters)

@@ -40,7 +40,7 @@ def _inflate(raw: bytes, cap: int) -> tuple[bytes, str | None]:
     """
     out, view, at = bytearray(), memoryview(raw), 0
     while at < len(raw):
-        if view[at : at + 2] != _GZIP:
+        if not raw.startswith(_GZIP, at):
             return bytes(out), (None if not raw[at:].strip(b"\0") else "bytes after the gzip stream are not gzip")
         member = zlib.decompressobj(wbits=31)
         try:
@@ -63,7 +63,7 @@ def _inflate(raw: bytes, cap: int) -> tuple[bytes, str | None]:
 def _bunzip(raw: bytes, cap: int) -> tuple[bytes, str | None]:
     """bzip2 with any number of members (pbzip2 writes one per block)."""
     out, view, at = bytearray(), memoryview(raw), 0
-    while view[at : at + 3] == _BZIP2:
+    while raw.startswith(_BZIP2, at):
         member = bz2.BZ2Decompressor()
         try:
             while not member.eof:

@@ -60,13 +60,13 @@ def _index(data: Any, start: int, big: bool, n: int) -> tuple[Any, Any]:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _is_pseudo(data: Any, at: int, end: int, big: bool) -> bool:
+def _is_pseudo(data: Any, at: Any, end: Any, big: bool) -> Any:
     """Whether the PRR at `at` is no part: SITE_NUM 255, HARD_BIN above 32767, or the name of a delimiter."""
     if data[at + 1] == 255 or (end - at >= 7 and data[at + 5 if big else at + 6] > 127):
         return True
     if end - at < 18:
         return False
-    stop = min(at + 18 + np.int64(data[at + 17]), end)
+    stop: Any = min(at + 18 + np.int64(data[at + 17]), end)
     while stop > at + 18 and (data[stop - 1] == 32 or data[stop - 1] == 0):
         stop -= 1
     return np.array_equal(data[at + 18 : stop], _DELIMITER)

@@ -29,7 +29,9 @@ def column(rows: list[Row], name: str) -> list[Any]:
     return [row[name] for row in rows]
 
 
-def run_of(run_id: str, wafer_id: str, rows: list[tuple[int | None, int, bool | None, float | None]]) -> list[Row]:
+def run_of(
+    run_id: str, wafer_id: str | None, rows: list[tuple[int | None, int, bool | None, float | None]]
+) -> list[Row]:
     """From (x, time, passed, vdd)."""
     return [attempt(x, 0, t, ok, run_id=run_id, wafer_id=wafer_id, vdd=v) for x, t, ok, v in rows]
 
@@ -62,6 +64,12 @@ def test_a_touchdown_without_a_place_ends_the_run_and_is_in_no_statistic() -> No
 
 def test_a_run_without_a_place_is_no_end() -> None:
     found = computed(FIRST + run_of("r9", "W9", [(None, 9, True, 1.0)]))
+    assert column(found, "event_timestamp") == [2]
+    assert column(found, "wafers_done") == [1]
+
+
+def test_a_wafer_without_a_name_is_none() -> None:
+    found = computed(FIRST + run_of("r9", None, [(0, 9, True, 1.0)]))
     assert column(found, "event_timestamp") == [2]
     assert column(found, "wafers_done") == [1]
 
@@ -117,7 +125,7 @@ def lots(draw: st.DrawFn) -> list[Row]:
     """Up to five runs of three wafers that may overlap, with retests, missing places, outcomes and values."""
     rows: list[Row] = []
     for run in range(draw(st.integers(0, 5))):
-        wafer_id = draw(st.sampled_from(["W1", "W2", "W3"]))
+        wafer_id = draw(st.sampled_from(["W1", "W1", "W2", "W3", None]))
         start, late = draw(st.integers(0, 8)), draw(st.sampled_from([0, 0, 4]))
         for step in range(draw(st.integers(1, 5))):
             x = draw(st.sampled_from([0, 1, 2, None]))

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
-from fs_spark.errors import SchemaError
+from fs_spark.errors import RequestError, SchemaError
 from fs_spark.features.compute import compute_features
 from fs_spark.kernels.neighbors import possible_neighbors
 from fs_spark.wafer import WaferGeometry
@@ -191,6 +191,22 @@ def test_a_missing_column_is_named() -> None:
     table = as_table(block(2, 2), ["vdd"]).drop_columns(["passed", "run_id"])
     with pytest.raises(SchemaError, match=r"lack run_id, passed; they have .*die_x"):
         compute_features(table, NO_MAP, features=COUNTS)
+
+
+@pytest.mark.parametrize(
+    "features", [[], ["x_mm", "neighbor_count"], ["neighbor_count", "{p}"], ["wafers_done", "{p}"]]
+)
+def test_features_of_one_view_at_a_time(features: list[str]) -> None:
+    with pytest.raises(RequestError, match="Hint: ask for those of one view at a time"):
+        compute_features(as_table(block(2, 2), ["vdd"]), NO_MAP, features=features, parameters=["vdd"])
+
+
+@pytest.mark.parametrize("name", ["event_timestamp", "available_timestamp"])
+@pytest.mark.parametrize("features", [["neighbor_count"], ["{p}"], ["wafers_done"]])
+def test_attempts_without_a_time_are_refused_with_a_hint(name: str, features: list[str]) -> None:
+    rows = in_file_order([*block(2, 2), {**attempt(5, 5, 9, vdd=1.0), name: None}])
+    with pytest.raises(SchemaError, match=f"{name} is null in 1 of 5 attempts.*\n?.*Hint: .* read with `testers`"):
+        compute_features(as_table(rows, ["vdd"]), NO_MAP, features=features, parameters=["vdd"])
 
 
 # late knowledge

@@ -95,7 +95,8 @@ def test_on_an_axis_the_directions_make_no_negative_zero(pos: str, sizes: dict[s
 
 @pytest.mark.parametrize("missing", ["pos_x", "pos_y"])
 def test_the_angle_needs_both_directions(missing: str) -> None:
-    found = features([(1, 1)], geometry(**dict.fromkeys([missing])))
+    without: dict[str, Any] = {missing: None}
+    found = features([(1, 1)], geometry(**without))
     assert np.isnan(found["angle_rad"]).all()
     close(found["radius_mm"], [5])
 
@@ -121,7 +122,8 @@ def test_without_sizes_there_are_no_millimeters() -> None:
     ],
 )
 def test_what_each_size_is_needed_for(absent: str, unknown: set[str]) -> None:
-    found = features(ROUND, geometry(**dict.fromkeys([absent]), rows=rows_of_dies(ROUND, 1)))
+    without: dict[str, Any] = {absent: None, "rows": rows_of_dies(ROUND, 1)}
+    found = features(ROUND, geometry(**without))
     assert {name for name, column in found.items() if np.isnan(column).any()} == unknown
     assert found["radius_norm"].max() <= math.sqrt(2)
 

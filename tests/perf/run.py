@@ -1,0 +1,274 @@
+"""Benchmarks: `tests/perf/run.py NAME [--scale S] [--json]`; each measurement is a ratio to a floor of the same run.
+
+Absolute times mean nothing on shared machines: a floor and its run take turns, and the ratio of their best times counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from fs_spark import AsOfView, WaferGeometry, as_of_join, build_session
+from fs_spark.features.view import FeatureView
+from fs_spark.transforms.spatial import MeasuredTest, ProductBinding, per_unit_features
+from fs_spark.wafer import rows_of_dies
+
+PARAMETERS = ("vdd", "idd", "freq", "temp")
+BASE_US = 1_700_000_000_000_000
+Measurement = dict[str, Any]
+
+
+def best_of(repeats: int, *actions: Callable[[], None]) -> list[float]:
+    """Best seconds of each action; the actions take turns, after one warm-up each."""
+    best = [float("inf")] * len(actions)
+    for repeat in range(repeats + 1):
+        for i, action in enumerate(actions):
+            start = time.perf_counter()
+            action()
+            if repeat:
+                best[i] = min(best[i], time.perf_counter() - start)
+    return best
+
+
+def _stamp(values: np.ndarray) -> pa.Array:
+    return pa.array(values, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
+
+
+def _texts(prefix: str, codes: np.ndarray) -> pa.Array:
+    distinct, index = np.unique(codes, return_inverse=True)
+    return pa.array([f"{prefix}{code:05}" for code in distinct]).take(pa.array(index.reshape(-1)))
+
+
+def write_wafers(folder: Path, wafers: int) -> WaferGeometry:
+    """Wafers of 1,024 dies in touchdowns of 4, 20 wafers a lot, as `die_tests` and `test_results`."""
+    side = 32
+    x, y = (a.ravel() for a in np.meshgrid(np.arange(side), np.arange(side)))
+    touchdown = (y // 2) * (side // 2) + x // 2
+    order = np.argsort(touchdown, kind="stable")
+    x, y, touchdown, n = x[order], y[order], touchdown[order], side * side
+    rng = np.random.default_rng(1)
+    (folder / "dies").mkdir(parents=True)
+    (folder / "results").mkdir()
+    for first in range(0, wafers, 100):
+        wafer = np.repeat(np.arange(first, min(first + 100, wafers)), n)
+        count = len(wafer)
+        event = BASE_US + wafer * 3_600_000_000 + np.tile(touchdown, count // n) * 1_000_000
+        keys = {
+            "lot_id": _texts("L", wafer // 20),
+            "wafer_id": _texts("W", wafer),
+            "run_id": _texts("R", wafer),
+            "part_index": pa.array(np.tile(np.arange(n), count // n), pa.int32()),
+        }
+        dies = pa.table(
+            {
+                **keys,
+                "die_x": pa.array(np.tile(x, count // n), pa.int32()),
+                "die_y": pa.array(np.tile(y, count // n), pa.int32()),
+                "touchdown": pa.array(np.tile(touchdown, count // n), pa.int32()),
+                "passed": pa.array(rng.random(count) < 0.9),
+                "event_timestamp": _stamp(event),
+                "available_timestamp": _stamp(event),
+                "product_id": pa.array(["p"] * count),
+            }
+        )
+        pq.write_table(dies, folder / "dies" / f"{first:06}.parquet")
+        results = [
+            pa.table(
+                {
+                    **keys,
+                    "test_num": pa.array(np.full(count, i + 1), pa.int64()),
+                    "test_name": pa.array([name] * count),
+                    "occurrence": pa.array(np.zeros(count), pa.int32()),
+                    "result": pa.array(rng.normal(size=count).astype(np.float32)),
+                }
+            )
+            for i, name in enumerate(PARAMETERS)
+        ]
+        pq.write_table(pa.concat_tables(results), folder / "results" / f"{first:06}.parquet")
+    rows = rows_of_dies(zip(x.tolist(), y.tolist(), strict=True), 1)
+    return WaferGeometry(center_x=15.5, center_y=15.5, die_width_mm=5, die_height_mm=5, wafer_diameter_mm=250, rows=rows)
+
+
+def spatial(spark: SparkSession, folder: Path, scale: float) -> list[Measurement]:
+    """`die_neighborhood` from die tests and results; floor: read, repartition by lot and write a ready output table."""
+    wafers = max(int(200 * scale), 4)
+    geometry = write_wafers(folder, wafers)
+    view = FeatureView(
+        name="neighborhood",
+        version="1.0",
+        features=("neighbor_possible", "neighbor_count", "fail__neighbor_count", "fail__neighbor_frac",
+                  "{p}__neighbor_mean", "{p}__neighbor_std"),
+        parameters=PARAMETERS,
+    )  # fmt: skip
+    tests = {name: MeasuredTest(i + 1, name) for i, name in enumerate(PARAMETERS)}
+    bindings = {"p": ProductBinding(geometry, tests)}
+    ready, out = folder / "ready", folder / "out"
+
+    def run() -> None:
+        dies, results = (spark.read.parquet(str(folder / name)) for name in ("dies", "results"))
+        found = per_unit_features(dies, results, view=view, bindings=bindings)
+        found.write.mode("overwrite").parquet(str(ready if not ready.exists() else out))
+
+    run()
+
+    def floor() -> None:
+        table = spark.read.parquet(str(ready)).repartition("lot_id")
+        table.write.mode("overwrite").parquet(str(folder / "floor"))
+
+    floor_s, run_s = best_of(3, floor, run)
+    rows = wafers * 1024
+    return [measured("neighborhood_from_long", floor_s, run_s, rows)]
+
+
+def _history(folder: Path, rows: int, keys: int) -> None:
+    rng = np.random.default_rng(2)
+    for name in ("spine", "view"):
+        event = BASE_US + rng.integers(0, 10**12, rows)
+        table = {"lot_id": _texts("L", rng.integers(0, keys, rows)), "event_timestamp": _stamp(event)}
+        if name == "spine":
+            table["label"] = pa.array(rng.random(rows) < 0.1)
+        else:
+            table["available_timestamp"] = _stamp(event + rng.integers(0, 10**9, rows))
+            table["sequence"] = pa.array(np.arange(rows), pa.int64())
+            table |= {f"f{i}": pa.array(rng.normal(size=rows)) for i in range(8)}
+        (folder / name).mkdir(parents=True)
+        pq.write_table(pa.table(table), folder / name / "part.parquet", row_group_size=max(rows // 8, 1))
+
+
+def asof(spark: SparkSession, folder: Path, scale: float) -> list[Measurement]:
+    """One view of 8 doubles; floor: the same union, one shuffle, one sort."""
+    rows = max(int(200_000 * scale), 1000)
+    _history(folder, rows, max(rows // 200, 1))
+    features = [f"f{i}" for i in range(8)]
+
+    def read() -> tuple[DataFrame, DataFrame]:
+        return spark.read.parquet(str(folder / "spine")), spark.read.parquet(str(folder / "view"))
+
+    def run() -> None:
+        spine, view = read()
+        one = AsOfView("v", view, ("lot_id",), {f: f for f in features})
+        as_of_join(spine, [one]).write.mode("overwrite").format("noop").save()
+
+    def floor() -> None:
+        spine, view = read()
+        union = spine.unionByName(view, allowMissingColumns=True).repartition("lot_id")
+        ordered = union.sortWithinPartitions("lot_id", "event_timestamp")
+        ordered.write.mode("overwrite").format("noop").save()
+
+    floor_s, run_s = best_of(5, floor, run)
+    return [measured("one_view", floor_s, run_s, rows)]
+
+
+def stdf(spark: SparkSession, folder: Path, scale: float) -> list[Measurement]:
+    """STDF bytes to Arrow tables, no Spark; floor: SHA-256 of the same bytes."""
+    import hashlib
+
+    from fs_spark.stdf import read_stdf
+    from fs_spark.synth import LotSpec, generate_lot
+
+    side = 6.0 / max(scale, 0.05) ** 0.5
+    truth = generate_lot(LotSpec(wafers=1, die_width_mm=side, die_height_mm=side), folder / "in")
+    data = truth.files[0].read_bytes()
+    parts = read_stdf(data).parts.num_rows
+    floor_s, run_s = best_of(9, lambda: hashlib.sha256(data).hexdigest() and None, lambda: read_stdf(data) and None)
+    return [{**measured("read_stdf", floor_s, run_s, parts), "mb_per_s": round(len(data) / run_s / 1e6, 1)}]
+
+
+def online(spark: SparkSession, folder: Path, scale: float) -> list[Measurement]:
+    """One key from SQLite through the reader; floor: the bare SELECT of one row by its key."""
+    import sqlite3
+
+    from fs_spark.online import open_online
+    from fs_spark.online.batches import ViewRows
+    from fs_spark.online.codec import RowSchema
+    from fs_spark.online.records import ServiceRecord, ViewRecord
+    from fs_spark.online.sqlite import SqliteOnline
+
+    count = max(int(100_000 * scale), 1000)
+    schema = RowSchema(tuple(f"f{i}" for i in range(20)), ("double",) * 20)
+    event = _stamp(np.full(count, BASE_US))
+    values = np.random.default_rng(3).normal(size=count)
+    batch = pa.RecordBatch.from_pydict(
+        {
+            "lot_id": pa.array([f"L{i}" for i in range(count)]),
+            "event_timestamp": event,
+            "available_timestamp": event,
+            **{name: pa.array(values) for name in schema.names},
+        }
+    )
+    features = tuple((name, name) for name in schema.names)
+    record = ServiceRecord("s", (ViewRecord("v__v1.0", ("lot_id",), 1, features, schema),))
+    path = folder / "online.sqlite"
+    start = time.perf_counter()
+    SqliteOnline(path).publish(record, [ViewRows("v__v1.0", ("lot_id",), schema, 1, [batch])])
+    loaded = count / (time.perf_counter() - start)
+    asked = [f"L{i}" for i in np.random.default_rng(4).integers(0, count, 2000)]
+    with open_online(f"sqlite:///{path}") as reader, sqlite3.connect(path) as bare:
+        tables = [r[0] for r in bare.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        table = next(t for t in tables if t not in ("services", "views") and not t.startswith("sqlite_"))
+        key = bare.execute(f'PRAGMA table_info("{table}")').fetchall()[0][1]
+        some = bare.execute(f'SELECT "{key}" FROM "{table}" LIMIT 2000').fetchall()
+
+        def floor() -> None:
+            for (value,) in some:
+                bare.execute(f'SELECT * FROM "{table}" WHERE "{key}" = ?', (value,)).fetchone()
+
+        def run() -> None:
+            for lot in asked:
+                reader.get("s", [{"lot_id": lot}])
+
+        floor_s, run_s = best_of(3, floor, run)
+    return [{**measured("get_one_key", floor_s, run_s, 2000), "loaded_rows_per_s": round(loaded)}]
+
+
+def measured(name: str, floor_s: float, run_s: float, rows: int) -> Measurement:
+    return {
+        "name": name,
+        "ratio": round(run_s / floor_s, 2),
+        "floor_s": round(floor_s, 4),
+        "run_s": round(run_s, 4),
+        "rows": rows,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+BENCHMARKS = {"spatial": spatial, "asof": asof, "stdf": stdf, "online": online}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=[*BENCHMARKS, "all"])
+    parser.add_argument("--scale", type=float, default=1.0, help="1 is 0.2 million rows")
+    parser.add_argument("--json", action="store_true", help="JSON lines alone")
+    args = parser.parse_args(argv)
+    spark = build_session(master="local[2]", settings={"spark.sql.shuffle.partitions": "8", "spark.driver.memory": "4g"})
+    for name in BENCHMARKS if args.name == "all" else [args.name]:
+        folder = Path(tempfile.mkdtemp(prefix="fs_spark_perf_"))
+        try:
+            for line in BENCHMARKS[name](spark, folder, args.scale):
+                print(json.dumps({"benchmark": name, **line}), flush=True)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    spark.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
