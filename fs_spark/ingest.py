@@ -131,20 +131,28 @@ def _decide(read: list[Row], stored: list[Row]) -> tuple[list[tuple[Row, str, st
     return sorted(outcome, key=lambda item: item[0]["source"]), superseded
 
 
-def _append_rows(tables: Tables, name: str, frame: DataFrame, ids: Sequence[str], batch: str, expected: int) -> None:
-    """Appends a batch exactly once, whatever an earlier run of it left behind."""
-    mine = F.col(n.FILE_ID).isin(list(ids))
-    if not expected:
-        return
-    present = tables.read(name).where(mine).count()
-    if present:
-        log.info("%s: %d rows of an unfinished ingest are written anew", name, present)
-        tables.delete_units(name, [{n.FILE_ID: file_id} for file_id in ids])
-        tables.append(name, frame)
-        return
-    tables.append(name, frame, once_as=batch)
-    if tables.read(name).where(mine).limit(1).count() == 0:  # Delta remembers the batch, but a RESTORE took its rows
-        tables.append(name, frame)
+def _tables_holding(tables: Tables, names: Sequence[str], ids: Sequence[str]) -> set[str]:
+    """Which of the tables hold a row of these files; one job for all of them."""
+    found: DataFrame | None = None
+    for name in names:
+        some = tables.read(name).where(F.col(n.FILE_ID).isin(list(ids))).select(F.lit(name).alias("name")).limit(1)
+        found = some if found is None else found.unionByName(some)
+    return {row["name"] for row in found.collect()} if found is not None else set()
+
+
+def _append_all(tables: Tables, frames: dict[str, DataFrame], ids: Sequence[str], batch: str) -> None:
+    """Appends a batch to each table exactly once, whatever an earlier run of it left behind."""
+    unfinished = _tables_holding(tables, list(frames), ids)
+    for name, frame in frames.items():
+        if name in unfinished:
+            log.info("%s: rows of an unfinished ingest are written anew", name)
+            tables.delete_units(name, [{n.FILE_ID: file_id} for file_id in ids])
+            tables.append(name, frame)
+        else:
+            tables.append(name, frame, once_as=batch)
+    # Delta remembers a batch even when a RESTORE took its rows: then it dropped the append without a word
+    for name in set(frames) - _tables_holding(tables, list(frames), ids):
+        tables.append(name, frames[name])
 
 
 def ingest(tables: Tables, config: Configuration, sources: Sequence[str | Path]) -> IngestReport:
@@ -217,10 +225,9 @@ def _write(
             n.TEST_RESULTS: (results, "results"),
             n.DIE_TESTS: (parts.drop("results"), "parts"),
         }
-        for name, (frame, counted) in frames.items():
-            expected = sum(row["counts"][counted] for row in kept)
-            log.info("writing %s: %d rows", name, expected)
-            _append_rows(tables, name, frame, ids, batch, expected)
+        expected = {name: sum(row["counts"][counted] for row in kept) for name, (_, counted) in frames.items()}
+        log.info("writing %s", ", ".join(f"{name} {count}" for name, count in expected.items()))
+        _append_all(tables, {name: frame for name, (frame, _) in frames.items() if expected[name]}, ids, batch)
     rows = []
     for row, status, reason in fresh:
         file = row["file"].asDict()

@@ -33,6 +33,12 @@ def test_find_tells_places_apart_that_share_a_text() -> None:
     assert attempts.find(x, y)[0].tolist() == [1, 2, 0, -1]
 
 
+def test_find_does_not_wrap_from_one_column_into_the_next() -> None:
+    attempts = of([(x, y, 1, 1) for x in range(3) for y in range(4)])
+    outside = np.array([[(-1, 3), (0, -1), (1, -1), (1, 4), (2, -4), (0, 8), (3, 0)]])
+    assert attempts.find(outside[..., 0], outside[..., 1]).tolist() == [[-1] * 7]
+
+
 def test_find_on_a_wafer_without_dies() -> None:
     assert of([]).find(np.array([[0, 1]]), np.array([[0, 1]])).tolist() == [[-1, -1]]
     assert of([]).table.shape == (0, 0)

@@ -97,6 +97,14 @@ def test_a_row_is_written_again_when_a_run_becomes_known_later() -> None:
     assert column(found, "yield_mean") == [0.5, 1.0, 0.75]
 
 
+def test_later_knowledge_that_changes_nothing_is_no_row() -> None:
+    again = run_of("r2", "W1", [(0, 3, True, 1.0)])  # as in the first run, but known after the second wafer's end
+    lot = FIRST + [{**row, "available_timestamp": 9} for row in again] + run_of("r3", "W2", [(0, 4, True, 1.0)])
+    found = computed(lot)
+    times = list(zip(column(found, "event_timestamp"), column(found, "available_timestamp"), strict=True))
+    assert times == [(2, 2), (3, 9), (4, 4)]
+
+
 def test_nothing_judged_and_nothing_measured_is_null() -> None:
     found = computed(run_of("r1", "W1", [(0, 1, None, None), (1, 2, None, math.nan)]))
     assert column(found, "wafers_done") == [1]

@@ -65,6 +65,11 @@ def test_a_row_has_the_same_bits_in_any_batch(rows: list[list[float]]) -> None:
         assert together[2][index] == pytest.approx(std, nan_ok=True, rel=1e-12, abs=1e-12 * scale)
 
 
+def test_sums_are_rounded_once() -> None:
+    assert exact_moments([1e16, 1.0, -1e16])[1] == 1 / 3
+    assert exact_moments([0.1] * 10)[1] == 0.1
+
+
 def test_two_passes_hold_where_the_mean_is_large() -> None:
     values = [1e9 + v for v in (0.0, 1.0, 2.0)]
     assert exact_moments(values)[2] == 1.0

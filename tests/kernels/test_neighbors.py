@@ -165,6 +165,12 @@ def test_nothing_measured_is_null_and_never_zero() -> None:
     assert set(column(found, "neighbor_possible")) == {None}  # without a wafer map
 
 
+def test_a_measured_value_that_is_not_finite_is_null() -> None:
+    rows = in_file_order(attempt(x, 0, x, vdd=v) for x, v in enumerate([1.5, None, math.nan, math.inf, -math.inf]))
+    found = compute_features(as_table(rows, ["vdd"]), NO_MAP, features=["{p}"], parameters=["vdd"])
+    assert found["vdd"].to_pylist() == [1.5, None, None, None, None]
+
+
 def test_a_constant_has_no_spread() -> None:
     found = computed(block(6, 6, vdd=0.1))
     assert column(found, "vdd__neighbor_mean")[0] is None

@@ -159,6 +159,12 @@ def test_a_recorded_center_is_believed_when_all_dies_lie_around_it() -> None:
     assert (bogus.center_x, bogus.center_y, bogus.geometry_source) == (0, 0, "box_center")
 
 
+def test_a_center_that_leaves_dies_off_the_wafer_is_not_believed_even_inside_the_box() -> None:
+    recorded = {**SIZES, "wafer_diameter_mm": 90.0, "center_x": 7, "center_y": 0}
+    found = resolve_geometry(ROUND, recorded=recorded)  # (-7, 5) would be 42 and 20 mm away
+    assert (found.center_x, found.geometry_source) == (0, "box_center")
+
+
 def test_without_a_wafer_size_a_recorded_center_must_lie_in_the_box() -> None:
     block = [(x, y) for x in range(-5, 30) for y in range(17, 51)]
     inside = resolve_geometry(block, recorded={"center_x": 21, "center_y": 33})
@@ -175,6 +181,8 @@ def test_the_pitch_is_the_commonest_step_of_each_axis() -> None:
     assert (found.pitch_x, found.pitch_y) == (2, 3)
     assert sorted(map(tuple, found.dies.tolist())) == sorted(lattice)
     assert found.outside([0, 1, 8], [0, 0, 0]).tolist() == [False, True, True]
+    uneven = resolve_geometry([(x, 0) for x in (0, 1, 3, 5, 7)])
+    assert uneven.pitch_x == 2
     one = resolve_geometry([(5, 7)])
     assert (one.pitch_x, one.pitch_y, one.center_x, one.center_y) == (1, 1, 5, 7)
 

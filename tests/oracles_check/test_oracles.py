@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from oracles.as_of import as_of
-from oracles.attempts import number_attempts
-from oracles.lots import lot_so_far
-from oracles.neighbors import neighborhood, neighborhood_all
-from oracles.stdf_scan import scan
-from oracles.times import touchdown_ends
+from tests.oracles.as_of import as_of
+from tests.oracles.attempts import number_attempts
+from tests.oracles.lots import lot_so_far
+from tests.oracles.neighbors import neighborhood, neighborhood_all
+from tests.oracles.stdf_scan import scan
+from tests.oracles.times import touchdown_ends
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 

@@ -168,7 +168,7 @@ def test_a_wafer_without_a_finish_takes_the_files() -> None:
 
 def test_the_longest_part_of_a_touchdown_is_its_time() -> None:
     out = Maker().begin().wir("W1", start=0).pir(0, 1)
-    out.prr(0, 0, 0, test_t=200).prr(1, 1, 0, test_t=3000).pir(0).prr(0, 2, 0, test_t=1000)
+    out.prr(0, 0, 0, test_t=3000).prr(1, 1, 0, test_t=200).pir(0).prr(0, 2, 0, test_t=1000)
     found = read_stdf(out.wrr("W1", finish=8).end(), testers=[in_zone()])
     first, again, last = (t.second + t.microsecond / 1e6 - 40 for t in found.parts["event_timestamp"].to_pylist())
     assert (first, again, last) == (5.0, 5.0, 8.0)

@@ -237,8 +237,8 @@ def test_a_prr_may_stop_before_its_optional_fields() -> None:
 
 
 def test_one_missing_coordinate_keeps_the_part_with_the_other() -> None:
-    found = read_stdf(Maker().begin().pir(0).prr(0, -32768, 6).end())
-    assert places(found, "die_x", "die_y", "passed") == [(None, 6, True)]
+    found = read_stdf(Maker().begin().pir(0).prr(0, -32768, 6).pir(0).prr(0, 5, -32768).end())
+    assert places(found, "die_x", "die_y", "passed") == [(None, 6, True), (5, None, True)]
 
 
 def test_a_part_that_never_ends_is_counted_and_a_prr_without_pir_is_a_part() -> None:
@@ -287,6 +287,16 @@ def test_names_units_and_limits_come_from_the_first_record_of_a_test() -> None:
     results = [part["results"] for part in parts_with_results(found)]
     assert results[0] == [(5, "vdd", 1.0, 0), (5, "vdd", 3.0, 1), (6, "idd", 4.0, 0), (5, "other", 9.0, 0)]
     assert results[1] == [(5, "vdd", 2.0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("flag", "low", "high"),
+    [(0, 1.0, 2.0), (0x10, None, 2.0), (0x40, None, 2.0), (0x20, 1.0, None), (0x80, 1.0, None), (0x0F, 1.0, 2.0)],
+)
+def test_a_limit_may_be_declared_absent(flag: int, low: float | None, high: float | None) -> None:
+    out = Maker().begin().pir(0).ptr(0, 5, 1.5, "vdd", opt_flag=flag, lo_limit=1.0, hi_limit=2.0)
+    (test,) = read_stdf(out.prr(0, 0, 0).end()).tests.to_pylist()
+    assert (test["low_limit"], test["high_limit"]) == (low, high)
 
 
 def test_trailing_blanks_do_not_make_two_tests_of_one() -> None:

@@ -130,6 +130,9 @@ def test_a_longer_file_of_a_known_run_extends_the_stored_one(good: Path) -> None
     other = unpack(b"x" * 40)
     (file,) = staged(task(good, stored_runs={run_key: (other.file_id, 40)}))["file"]
     assert file["extends"] == []
+    whole = unpack(data)
+    (file,) = staged(task(good, stored_runs={run_key: (whole.file_id, len(whole.data))}))["file"]
+    assert file["extends"] == []  # a file does not extend itself
     (file,) = staged(task(good, stored_runs={"another run": (short.file_id, len(short.data))}))["file"]
     assert file["extends"] == []
 
