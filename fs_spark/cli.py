@@ -40,12 +40,19 @@ def _init(args: argparse.Namespace) -> Answer:
         with resources.as_file(source) as path:
             shutil.copyfile(path, folder / name)
         written.append(str(folder / name))
-    return {"written": written}, f"wrote {len(written)} files to {folder}\nnext: fs-spark ingest FILES --conf {folder}/store.yaml", 0
+    return (
+        {"written": written},
+        f"wrote {len(written)} files to {folder}\nnext: fs-spark ingest FILES --conf {folder}/store.yaml",
+        0,
+    )
 
 
 def _ingest(args: argparse.Namespace) -> Answer:
     report = FeatureStore.open(args.conf).ingest(args.files)
-    lines = [f"{f.status:15} {f.parts:7} parts  {f.path}" + (f"\n{'':15} {f.reason}" if f.reason else "") for f in report.files]
+    lines = [
+        f"{f.status:15} {f.parts:7} parts  {f.path}" + (f"\n{'':15} {f.reason}" if f.reason else "")
+        for f in report.files
+    ]
     return report.to_dict(), "\n".join(lines), report.exit_code
 
 
@@ -97,7 +104,9 @@ def _export(args: argparse.Namespace) -> Answer:
     report = FeatureStore.open(args.conf).export(args.service)
     if report.current:
         return report.to_dict(), f"{report.service} is published as it is; nothing was written", 0
-    lines = [f"{view:28} {rows:8} rows  (Delta version {report.delta_versions[view]})" for view, rows in report.rows.items()]
+    lines = [
+        f"{view:28} {rows:8} rows  (Delta version {report.delta_versions[view]})" for view, rows in report.rows.items()
+    ]
     return report.to_dict(), "\n".join(lines), 0
 
 
@@ -107,7 +116,7 @@ def _get(args: argparse.Namespace) -> Answer:
         try:
             key = json.loads(text)
         except json.JSONDecodeError as fault:
-            raise RequestError(f"{text!r} is no JSON: {fault}. Hint: write '{{\"lot_id\": \"L1\", ...}}'") from fault
+            raise RequestError(f'{text!r} is no JSON: {fault}. Hint: write \'{{"lot_id": "L1", ...}}\'') from fault
         keys += key if isinstance(key, list) else [key]
     with FeatureStore.open(args.conf).online() as reader:
         answers = reader.get(args.service, keys, args.features or None)
@@ -141,8 +150,18 @@ def _demo(args: argparse.Namespace) -> Answer:
 
 Argument = tuple[str, dict[str, Any]]
 _VERBS: dict[str, tuple[Callable[[argparse.Namespace], Answer], str, str, list[Argument]]] = {
-    "init": (_init, "write a starter configuration", "fs-spark init conf", [("folder", {"nargs": "?", "default": "conf"})]),
-    "ingest": (_ingest, "read tester files into the tables", "fs-spark ingest in/*.stdf.gz", [("files", {"nargs": "+"})]),
+    "init": (
+        _init,
+        "write a starter configuration",
+        "fs-spark init conf",
+        [("folder", {"nargs": "?", "default": "conf"})],
+    ),
+    "ingest": (
+        _ingest,
+        "read tester files into the tables",
+        "fs-spark ingest in/*.stdf.gz",
+        [("files", {"nargs": "+"})],
+    ),
     "plan": (_plan, "show what apply would register", "fs-spark plan", []),
     "apply": (_apply, "register new view versions", "fs-spark apply", []),
     "materialize": (

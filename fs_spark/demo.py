@@ -78,7 +78,9 @@ def leaky_fail_fraction(rows: pd.DataFrame) -> np.ndarray:
     """Share of fails among all eight neighbors at insertion 2 itself: what nobody can know before the test."""
     failed = {
         (lot, wafer, x, y): bool(fails)
-        for lot, wafer, x, y, fails in rows[["lot_id", "wafer_id", "die_x", "die_y", "fails_at_2"]].itertuples(index=False)
+        for lot, wafer, x, y, fails in rows[["lot_id", "wafer_id", "die_x", "die_y", "fails_at_2"]].itertuples(
+            index=False
+        )
     }
     moves = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or dy]
     shares = np.full(len(rows), np.nan)
@@ -107,7 +109,9 @@ def aucs_on_held_out_lots(rows: pd.DataFrame, features: list[str]) -> dict[str, 
         values = rows[columns].astype(float).to_numpy()
         score = np.zeros(len(rows))
         for train, test in GroupKFold(n_splits=min(4, groups.nunique())).split(values, label, groups):
-            forest = RandomForestClassifier(n_estimators=150, min_samples_leaf=25, max_features=0.4, n_jobs=2, random_state=0)
+            forest = RandomForestClassifier(
+                n_estimators=150, min_samples_leaf=25, max_features=0.4, n_jobs=2, random_state=0
+            )
             forest.fit(np.nan_to_num(values[train], nan=-999.0), label[train])
             score[test] = forest.predict_proba(np.nan_to_num(values[test], nan=-999.0))[:, 1]
         scores[title] = (float(roc_auc_score(label, score)), len(columns))
@@ -193,7 +197,11 @@ def _demo(store: FeatureStore, folder: Path, progress: _Progress) -> dict[str, A
     with progress.step("training random forests on lots held out in turn"):
         rows = built.df.toPandas()
         rows = rows.sort_values(["lot_id", "wafer_id", "die_x", "die_y"], ignore_index=True)
-        features = [c for c in rows.columns if c not in ("lot_id", "wafer_id", "die_x", "die_y", "event_timestamp", "fails_at_2")]
+        features = [
+            c
+            for c in rows.columns
+            if c not in ("lot_id", "wafer_id", "die_x", "die_y", "event_timestamp", "fails_at_2")
+        ]
         rows["leaky"] = leaky_fail_fraction(rows)
         scores = aucs_on_held_out_lots(rows, features)
         print(f"    {rows['fails_at_2'].mean():.1%} of {len(rows)} dies fail at insertion 2")

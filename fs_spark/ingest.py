@@ -74,7 +74,9 @@ def find_files(sources: Sequence[str | Path]) -> list[str]:
         if "://" in source:
             faults.append(f"{source}: only local paths can be read. Hint: mount or copy the files")
         elif os.path.isdir(source):
-            inside = [str(p) for p in Path(source).rglob("*") if p.name.lower().endswith(_STDF_SUFFIXES) and p.is_file()]
+            inside = [
+                str(p) for p in Path(source).rglob("*") if p.name.lower().endswith(_STDF_SUFFIXES) and p.is_file()
+            ]
             if not inside:
                 faults.append(f"{source}: the folder holds no file named {', '.join(_STDF_SUFFIXES[:2])} (.gz, .bz2)")
             found.update(inside)

@@ -91,9 +91,7 @@ def _recorded_geometry(snapshot: Snapshot, product: str) -> dict[str, Any]:
     return told
 
 
-def bind_products(
-    registry: Registry, state: RegistryState, config: Configuration, snapshot: Snapshot
-) -> RegistryState:
+def bind_products(registry: Registry, state: RegistryState, config: Configuration, snapshot: Snapshot) -> RegistryState:
     """Binds each product that has rows to each view version that does not know it yet: its wafer map and its tests.
 
     A binding stays as it is made; another map or mapping is a new view version.
@@ -185,9 +183,7 @@ def view_rows(
     return per_unit_features(dies, results, view=view, bindings=bindings)
 
 
-def materialize_view(
-    snapshot: Snapshot, view: FeatureView, state: RegistryState, *, full: bool
-) -> ViewOutcome:
+def materialize_view(snapshot: Snapshot, view: FeatureView, state: RegistryState, *, full: bool) -> ViewOutcome:
     """Brings one view's table up to the snapshot; a unit that comes out the same is not written."""
     tables, key = snapshot.tables, (view.name, view.version)
     tables.create(view.table, view_layout(view))
@@ -218,7 +214,8 @@ def materialize_view(
             tables.append(view.table, rows, made_from=source)
         elif changed:
             units = tables.spark.createDataFrame(
-                [tuple(unit[k] for k in view.unit_keys) for unit in changed], ", ".join(f"{k} string" for k in view.unit_keys)
+                [tuple(unit[k] for k in view.unit_keys) for unit in changed],
+                ", ".join(f"{k} string" for k in view.unit_keys),
             )
             tables.replace(view.table, only_units(rows, units=units), view.unit_keys, made_from=source)
     finally:
@@ -240,7 +237,9 @@ def _differences(
         return frame.groupBy(*keys).agg(F.struct(F.count(F.lit(1)), unit_checksum(columns)).alias(name))
 
     found = sums(rows, "new").join(sums(stored, "old"), keys, "full").where(~F.col("new").eqNullSafe(F.col("old")))
-    differing = found.select(*keys, F.col("new").isNull().alias("gone"), F.col("old").isNotNull().alias("had")).collect()
+    differing = found.select(
+        *keys, F.col("new").isNull().alias("gone"), F.col("old").isNotNull().alias("had")
+    ).collect()
     changed = [{k: row[k] for k in keys} for row in differing if not row["gone"]]
     removed = [{k: row[k] for k in keys} for row in differing if row["gone"]]
     return changed, removed, any(row["had"] for row in differing)

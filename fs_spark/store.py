@@ -135,7 +135,9 @@ class FeatureStore:
 
     def _service_features(self, name: str) -> tuple[str, ...]:
         if name not in self.config.services:
-            raise FeatureNotFoundError(f"service {name!r} is not configured.\n{did_you_mean(name, self.config.services)}")
+            raise FeatureNotFoundError(
+                f"service {name!r} is not configured.\n{did_you_mean(name, self.config.services)}"
+            )
         return self.config.services[name].features
 
     def _spine_frame(self, spine: DataFrame | pd.DataFrame, timestamp: str) -> DataFrame:
@@ -144,13 +146,17 @@ class FeatureStore:
         if not isinstance(spine, pd.DataFrame):
             return spine
         if timestamp not in spine.columns:
-            raise SchemaError(f"the spine lacks its time column {timestamp!r}; it has {', '.join(map(str, spine.columns))}")
+            raise SchemaError(
+                f"the spine lacks its time column {timestamp!r}; it has {', '.join(map(str, spine.columns))}"
+            )
         for column in spine.columns:
             if pd.api.types.is_datetime64_any_dtype(spine[column]) and spine[column].dt.tz is None:
                 raise SchemaError(
                     f"the spine's {column!r} is without a zone. Hint: spine[{column!r}].dt.tz_localize('Europe/Berlin')"
                 )
-        zoned = {c: spine[c].dt.tz_convert("UTC") for c in spine.columns if isinstance(spine[c].dtype, pd.DatetimeTZDtype)}
+        zoned = {
+            c: spine[c].dt.tz_convert("UTC") for c in spine.columns if isinstance(spine[c].dtype, pd.DatetimeTZDtype)
+        }
         import pyarrow as pa
 
         return self._tables.spark.createDataFrame(pa.Table.from_pandas(spine.assign(**zoned), preserve_index=False))

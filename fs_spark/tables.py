@@ -20,7 +20,12 @@ from pyspark.sql.types import StructType
 from fs_spark.errors import RetentionError, SchemaError, TableConflictError
 from fs_spark.schemas import TableLayout
 
-_CONFLICTS: Final = ("DELTA_CONCURRENT", "ConcurrentAppendException", "ConcurrentDeleteReadException", "MetadataChanged")
+_CONFLICTS: Final = (
+    "DELTA_CONCURRENT",
+    "ConcurrentAppendException",
+    "ConcurrentDeleteReadException",
+    "MetadataChanged",
+)
 _ATTEMPTS: Final = 6
 _NAME: Final = re.compile(r"[A-Za-z0-9_]+")
 
@@ -127,7 +132,9 @@ class Tables:
     def _check_schema(self, name: str, wanted: StructType) -> None:
         found = {f.name: f.dataType.simpleString() for f in self.read(name).schema.fields}
         faults = [
-            f"{f.name}: " + (f"found {found[f.name]}" if f.name in found else "absent") + f", needs {f.dataType.simpleString()}"
+            f"{f.name}: "
+            + (f"found {found[f.name]}" if f.name in found else "absent")
+            + f", needs {f.dataType.simpleString()}"
             for f in wanted.fields
             if found.get(f.name) != f.dataType.simpleString()
         ]

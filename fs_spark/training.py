@@ -67,9 +67,7 @@ class ChosenView:
     columns: dict[str, str]
 
 
-def choose_views(
-    references: Sequence[str], state: RegistryState, *, prefix: Prefix = "none"
-) -> list[ChosenView]:
+def choose_views(references: Sequence[str], state: RegistryState, *, prefix: Prefix = "none") -> list[ChosenView]:
     """Resolves `view:feature` references against the registry, in the order in which views first appear.
 
     Raises     FeatureNotFoundError for an unknown view or feature, RequestError for text that is no reference
@@ -190,13 +188,20 @@ def build_training_set(
     joined = join_pinned(tables, spine, pinned, timestamp)
     bad = [c for c in joined.columns if re.search(r"[ ,;{}()\n\t=]", c)]
     if bad:
-        raise SchemaError(f"the spine's column names {bad} cannot be stored. Hint: rename them to letters, digits and _")
+        raise SchemaError(
+            f"the spine's column names {bad} cannot be stored. Hint: rename them to letters, digits and _"
+        )
     spine_digest, spine_rows = digest_of(spine)
     request = {
         "format": MANIFEST_FORMAT,
         "name": name,
         "timestamp": timestamp,
-        "spine": {"columns": spine.columns, "types": [t for _, t in spine.dtypes], "rows": spine_rows, "digest": spine_digest},
+        "spine": {
+            "columns": spine.columns,
+            "types": [t for _, t in spine.dtypes],
+            "rows": spine_rows,
+            "digest": spine_digest,
+        },
         "views": pinned,
     }
     before = find_manifest(tables, name)

@@ -138,7 +138,9 @@ def resolve_geometry(
     given = configured.get("rows") or ()
     points = np.asarray(list(dies), np.int64).reshape(-1, 2)
     if not len(points) and not given:
-        raise GeometryError("no die to make a wafer map of. Hint: ingest a wafer with coordinates, or configure the map")
+        raise GeometryError(
+            "no die to make a wafer map of. Hint: ingest a wafer with coordinates, or configure the map"
+        )
 
     def told(name: str) -> Any:
         return configured.get(name) if configured.get(name) is not None else recorded.get(name)

@@ -14,15 +14,23 @@ CATALOGUE: Final[tuple[Feature, ...]] = (
     # name, kernel, per, entity, knowledge, type, unit, undefined_when, source
     Feature("x_mm", "radial", "die", "die", "static", "double", "mm", "the die size is unknown", "STDF V4 p.38-39"),
     Feature("y_mm", "radial", "die", "die", "static", "double", "mm", "the die size is unknown", "STDF V4 p.38-39"),
-    Feature("radius_mm", "radial", "die", "die", "static", "double", "mm", "the die size is unknown", "STDF V4 p.38-39"),
-    Feature("radius_norm", "radial", "die", "die", "static", "double", "1", "the map has one die", "radius by the wafer's"),
-    Feature("angle_rad", "radial", "die", "die", "static", "double", "rad", "directions unknown", "STDF V4 p.39 POS_X/Y"),
+    Feature(
+        "radius_mm", "radial", "die", "die", "static", "double", "mm", "the die size is unknown", "STDF V4 p.38-39"
+    ),
+    Feature(
+        "radius_norm", "radial", "die", "die", "static", "double", "1", "the map has one die", "radius by the wafer's"
+    ),
+    Feature(
+        "angle_rad", "radial", "die", "die", "static", "double", "rad", "directions unknown", "STDF V4 p.39 POS_X/Y"
+    ),
     Feature("edge_distance_mm", "radial", "die", "die", "static", "double", "mm", "sizes unknown", "outermost corner"),
     Feature("is_edge", "radial", "die", "die", "static", "boolean", "", "sizes unknown", "edge exclusion width"),
     Feature("neighbor_possible", "neighbors", "die", "die", "before_test", "int", "dies", "no wafer map", _N8_SOURCE),
     Feature("neighbor_count", "neighbors", "die", "die", "before_test", "int", "dies", "never", _N8_SOURCE),
     Feature("neighbor_count", "neighbors", "fail", "die", "before_test", "int", "dies", "never", _N8_SOURCE),
-    Feature("neighbor_frac", "neighbors", "fail", "die", "before_test", "double", "1", "no neighbor judged", _N8_SOURCE),
+    Feature(
+        "neighbor_frac", "neighbors", "fail", "die", "before_test", "double", "1", "no neighbor judged", _N8_SOURCE
+    ),
     Feature("neighbor_mean", "neighbors", "parameter", "die", "before_test", "double", "", "no value", _N8_SOURCE),
     Feature("neighbor_std", "neighbors", "parameter", "die", "before_test", "double", "", "under 2 values", _N8_SOURCE),
     Feature("value", "measured", "parameter", "die", "at_test", "double", "", "no usable result", "PTR, STDF V4 p.45"),

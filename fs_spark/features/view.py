@@ -31,9 +31,7 @@ class FeatureReference(BaseModel):
         """Raises ValueError where the text is not a reference."""
         found = REFERENCE.fullmatch(text)
         if not found or not VIEW_NAME.fullmatch(found["view"]):
-            raise ValueError(
-                f"{text!r} is not a feature reference. Hint: write 'view:feature' or 'view__v1.0:feature'"
-            )
+            raise ValueError(f"{text!r} is not a feature reference. Hint: write 'view:feature' or 'view__v1.0:feature'")
         return cls(view=found["view"], version=found["version"], feature=found["feature"])
 
 

@@ -79,9 +79,7 @@ def lot_so_far(
             mine = np.flatnonzero(np.isin(run, counted) & (die >= 0))
             latest_of = np.full(int(die.max(initial=-1)) + 1, -1, np.int64)
             latest_of[die[mine]] = mine  # in order, so the last write is the latest attempt
-            features = _state(
-                latest_of[latest_of >= 0], wafer, passed, values, len({wafer_of[r] for r in counted})
-            )
+            features = _state(latest_of[latest_of >= 0], wafer, passed, values, len({wafer_of[r] for r in counted}))
             if last is None or not _same(features, last):
                 rows.append(LotState(event, max(moment, event), features))
                 last = features

@@ -25,7 +25,7 @@ def find_tester(mir: Fields, testers: Sequence[TesterConfig]) -> TesterConfig:
             return tester
     raise StdfError(
         f"no time zone is configured for tester {mir['node_nam']!r} of type {mir['tstr_typ']!r}. "
-        "Hint: add it to testers.yaml, for example {match: \"%s\", zone: Europe/Berlin}" % (mir["node_nam"] or "*")
+        'Hint: add it to testers.yaml, for example {match: "%s", zone: Europe/Berlin}' % (mir["node_nam"] or "*")
     )
 
 

@@ -309,7 +309,9 @@ def decode(
         report.damage = f"the record at byte {scanned.stopped_at} is cut off"
     head = _first(scanned, kinds.MIR, "MIR")
     if head is None:
-        raise StdfError(f"no MIR record in {len(scanned.kinds)} records{': ' if report.damage else ''}{report.damage or ''}")
+        raise StdfError(
+            f"no MIR record in {len(scanned.kinds)} records{': ' if report.damage else ''}{report.damage or ''}"
+        )
     end = _first(scanned, kinds.MRR, "MRR", last=True)
     if end is None and not report.damage:
         report.damage = f"the file stops at byte {scanned.stopped_at} without an MRR record"
@@ -323,7 +325,14 @@ def decode(
     if tester is not None and tester.availability_margin is not None:
         margin = round(tester.availability_margin.total_seconds() * 1_000_000)
     times = run_times(
-        runs, parts, head, end, zone=tester.zone if tester else None, mode=mode, margin_us=margin, arrival_us=delivered_us
+        runs,
+        parts,
+        head,
+        end,
+        zone=tester.zone if tester else None,
+        mode=mode,
+        margin_us=margin,
+        arrival_us=delivered_us,
     )
     report.parts = len(parts.run)
     results, tests, orphans = read_results(scanned, final)

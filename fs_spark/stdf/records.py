@@ -12,6 +12,7 @@ Fields = dict[str, Any]
 _WITH_CONVENTION: Final = ("C1", "I2", "U2", "U4")
 """Types whose missing value is told apart from every real one; a 0.0 limit, scale or flag is a value like others."""
 
+
 def read_fields(name: str, payload: bytes, *, big_endian: bool) -> Fields:
     """The fields of the record `name` by their lower-case specification names.
 

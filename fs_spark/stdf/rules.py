@@ -32,7 +32,9 @@ def _zone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError) as fault:
-        raise ValueError(f"{value!r} is no time zone. Hint: use an IANA name such as 'Europe/Berlin' or 'UTC'") from fault
+        raise ValueError(
+            f"{value!r} is no time zone. Hint: use an IANA name such as 'Europe/Berlin' or 'UTC'"
+        ) from fault
     return value
 
 

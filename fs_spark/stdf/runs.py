@@ -115,7 +115,9 @@ def link_runs(
 
     closing: dict[int, Fields] = {}
     for at, wrr in wrrs:
-        before = [k for k, (i, wir) in enumerate(wirs) if i < at and k not in closing and wir["head_num"] == wrr["head_num"]]
+        before = [
+            k for k, (i, wir) in enumerate(wirs) if i < at and k not in closing and wir["head_num"] == wrr["head_num"]
+        ]
         named = [k for k in before if wirs[k][1]["wafer_id"] == wrr["wafer_id"]]
         if before:
             closing[(named or before)[-1]] = wrr

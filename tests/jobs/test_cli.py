@@ -97,9 +97,7 @@ def test_a_bad_request_is_one_error_and_exit_code_2(
     assert versions(folder) == before
 
 
-def test_two_mistakes_in_the_configuration_are_told_at_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_two_mistakes_in_the_configuration_are_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = new_folder(tmp_path / "wrong")
     (folder / "conf" / "store.yaml").write_text("root: ../store\nhorizn: interval 10 days\navailability: later\n")
     code, _, err = run(capsys, folder, "plan")
@@ -108,9 +106,7 @@ def test_two_mistakes_in_the_configuration_are_told_at_once(
     assert "availability" in err
 
 
-def test_files_set_aside_give_exit_code_3(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_files_set_aside_give_exit_code_3(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad = tmp_path / "bad.stdf"
     bad.write_bytes(b"no tester file")
     code, out, _ = run(capsys, folder, "ingest", str(bad), str(folder / "in"))

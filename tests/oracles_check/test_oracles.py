@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
 from tests.oracles.as_of import as_of
 from tests.oracles.attempts import number_attempts
 from tests.oracles.lots import lot_so_far

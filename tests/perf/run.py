@@ -23,7 +23,6 @@ import pyarrow.parquet as pq
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from fs_spark import AsOfView, WaferGeometry, as_of_join, build_session
 from fs_spark.features.view import FeatureView
@@ -103,7 +102,9 @@ def write_wafers(folder: Path, wafers: int) -> WaferGeometry:
         ]
         pq.write_table(pa.concat_tables(results), folder / "results" / f"{first:06}.parquet")
     rows = rows_of_dies(zip(x.tolist(), y.tolist(), strict=True), 1)
-    return WaferGeometry(center_x=15.5, center_y=15.5, die_width_mm=5, die_height_mm=5, wafer_diameter_mm=250, rows=rows)
+    return WaferGeometry(
+        center_x=15.5, center_y=15.5, die_width_mm=5, die_height_mm=5, wafer_diameter_mm=250, rows=rows
+    )
 
 
 def spatial(spark: SparkSession, folder: Path, scale: float) -> list[Measurement]:
@@ -258,7 +259,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="1 is 0.2 million rows")
     parser.add_argument("--json", action="store_true", help="JSON lines alone")
     args = parser.parse_args(argv)
-    spark = build_session(master="local[2]", settings={"spark.sql.shuffle.partitions": "8", "spark.driver.memory": "4g"})
+    spark = build_session(
+        master="local[2]", settings={"spark.sql.shuffle.partitions": "8", "spark.driver.memory": "4g"}
+    )
     for name in BENCHMARKS if args.name == "all" else [args.name]:
         folder = Path(tempfile.mkdtemp(prefix="fs_spark_perf_"))
         try:

@@ -29,7 +29,11 @@ NOON = pd.Timestamp("2025-03-03 12:00", tz="UTC")
 Request = Callable[[FeatureStore], object]
 REQUESTS: dict[str, tuple[Request, type[FsSparkError], str]] = {
     "missing folder": (lambda s: s.ingest(["/nowhere/at/all"]), RequestError, "no such file or folder"),
-    "unknown view": (lambda s: s.materialize(["die_neighbourhood"]), FeatureNotFoundError, "did you mean 'die_neighborhood'"),
+    "unknown view": (
+        lambda s: s.materialize(["die_neighbourhood"]),
+        FeatureNotFoundError,
+        "did you mean 'die_neighborhood'",
+    ),
     "unknown feature": (
         lambda s: s.training_set(label_spine(s), ["die_neighborhood:fail__neighbor_fraction"], name="x"),
         FeatureNotFoundError,
@@ -56,7 +60,9 @@ REQUESTS: dict[str, tuple[Request, type[FsSparkError], str]] = {
     ),
     "spine with a naive time": (
         lambda s: s.training_set(
-            label_spine(s).withColumn("event_timestamp", F.col("event_timestamp").cast("timestamp_ntz")), FEATURE, name="x"
+            label_spine(s).withColumn("event_timestamp", F.col("event_timestamp").cast("timestamp_ntz")),
+            FEATURE,
+            name="x",
         ),
         SchemaError,
         "without a zone",

@@ -57,9 +57,11 @@ def test_no_touchdown_sees_a_lot_row_of_its_own_run(walk: Walk) -> None:
     spine = first.select("lot_id", "wafer_id", "die_x", "die_y", "event_timestamp", "run_id", "part_index")
     built = walk.store.training_set(spine, ["lot_so_far:wafers_done"], name="lot_before")
     ends = walk.store.table("wafer_runs").where("insertion = '1'").select("lot_id", F.col("run_end").alias("ended"))
-    wanted = spine.join(
-        ends, (spine["lot_id"] == ends["lot_id"]) & (ends["ended"] < spine["event_timestamp"]), "left"
-    ).groupBy("run_id", "part_index").agg(F.count("ended").alias("wanted"))
+    wanted = (
+        spine.join(ends, (spine["lot_id"] == ends["lot_id"]) & (ends["ended"] < spine["event_timestamp"]), "left")
+        .groupBy("run_id", "part_index")
+        .agg(F.count("ended").alias("wanted"))
+    )
     compared = built.df.join(wanted, ["run_id", "part_index"])
     assert compared.count() == built.rows
     assert compared.where("coalesce(wafers_done, 0) <> wanted").count() == 0
@@ -95,9 +97,13 @@ def test_a_changed_row_is_noticed(own_copy: tuple[Path, FeatureStore], spark: Sp
 
     folder, store = own_copy
     manifest = dict(store.load("bin_model").manifest)
-    spark.sql(f"UPDATE delta.`{folder}/store/die_measured__v1_0` SET vdd = vdd + 1e-9 WHERE lot_id = 'SYN0001'").collect()
+    spark.sql(
+        f"UPDATE delta.`{folder}/store/die_measured__v1_0` SET vdd = vdd + 1e-9 WHERE lot_id = 'SYN0001'"
+    ).collect()
     newest = store.history("die_measured")[0].version
-    manifest["views"] = [{**v, "delta_version": newest} if v["view"] == "die_measured" else v for v in manifest["views"]]
+    manifest["views"] = [
+        {**v, "delta_version": newest} if v["view"] == "die_measured" else v for v in manifest["views"]
+    ]
     text = json.dumps(manifest, sort_keys=True).replace("'", "''")
     path = f"delta.`{folder}/store/{TRAINING_SETS}`"
     spark.sql(f"UPDATE {path} SET manifest = r'{text}' WHERE name = 'bin_model'").collect()

@@ -22,7 +22,11 @@ def test_every_file_is_ingested(walk: Walk) -> None:
 def test_diamond40_has_its_parts_dies_and_touchdowns(walk: Walk) -> None:
     dies = walk.store.table("die_tests").where("wafer_id = 'Q4RA40-18'")
     counts = dies.agg(
-        F.count("*"), F.countDistinct("die_x", "die_y"), F.countDistinct("touchdown"), F.max("touchdown"), F.sum(F.col("is_final").cast("int"))
+        F.count("*"),
+        F.countDistinct("die_x", "die_y"),
+        F.countDistinct("touchdown"),
+        F.max("touchdown"),
+        F.sum(F.col("is_final").cast("int")),
     ).collect()[0]
     assert tuple(counts) == (4057, 4056, 1041, 1040, 4056)
 
@@ -49,7 +53,9 @@ def test_two_files_make_one_wafer_of_prod(walk: Walk) -> None:
     prod = "product_id = 'p69208'"
     assert values(walk.store.table("die_tests"), f"{prod} AND is_first", "wafer_id").__len__() == 747
     assert wafer_yield(walk, f"{prod} AND run_start < '2017-02-20'") != 0
-    ends = values(walk.store.table("lot_so_far").orderBy("event_timestamp"), "lot_id LIKE 'T622803%'", "wafers_done", "yield_mean")
+    ends = values(
+        walk.store.table("lot_so_far").orderBy("event_timestamp"), "lot_id LIKE 'T622803%'", "wafers_done", "yield_mean"
+    )
     assert [(done, round(100 * mean, 2)) for done, mean in ends] == [(1, 84.20), (1, 85.81)]
 
 
@@ -80,7 +86,9 @@ def test_training_set_has_one_row_per_spine_row_and_a_whole_manifest(walk: Walk)
 
 def test_training_set_carries_the_features_of_insertion_1(walk: Walk) -> None:
     measured = walk.store.table("die_measured")
-    newest = measured.groupBy("lot_id", "wafer_id", "die_x", "die_y").agg(F.max_by("vdd", "event_timestamp").alias("own"))
+    newest = measured.groupBy("lot_id", "wafer_id", "die_x", "die_y").agg(
+        F.max_by("vdd", "event_timestamp").alias("own")
+    )
     joined = walk.training_set.df.join(newest, ["lot_id", "wafer_id", "die_x", "die_y"])
     assert joined.count() == walk.training_set.rows
     assert joined.where("NOT vdd <=> own").count() == 0
@@ -110,10 +118,7 @@ def test_online_rows_are_the_newest_offline_rows(walk: Walk) -> None:
     """Law 8."""
     service = walk.store.config.services["device_v2_0"]
     keys = ("lot_id", "wafer_id", "die_x", "die_y")
-    lots = {
-        row["lot_id"]: row
-        for row in walk.store.table("lot_so_far").orderBy("event_timestamp").collect()
-    }
+    lots = {row["lot_id"]: row for row in walk.store.table("lot_so_far").orderBy("event_timestamp").collect()}
     newest = (
         walk.store.table("die_neighborhood")
         .groupBy(*keys)

@@ -84,9 +84,7 @@ def test_the_first_binding_stands(registry: Registry) -> None:
 
 
 def known(*views: FeatureView) -> RegistryState:
-    return RegistryState(
-        versions={(v.name, v.version): v for v in views}, promoted={v.name: v.version for v in views}
-    )
+    return RegistryState(versions={(v.name, v.version): v for v in views}, promoted={v.name: v.version for v in views})
 
 
 def test_a_definition_does_not_change_under_its_version() -> None:
@@ -95,8 +93,12 @@ def test_a_definition_does_not_change_under_its_version() -> None:
     with pytest.raises(ConfigError) as fault:
         state.plan(changed)
     text = str(fault.value)
-    assert "die_measured v1.0 is registered with another definition. Hint: raise its version, for example to 1.1" in text
-    assert "die_measured v1.9 is registered with another definition. Hint: raise its version, for example to 1.10" in text
+    assert (
+        "die_measured v1.0 is registered with another definition. Hint: raise its version, for example to 1.1" in text
+    )
+    assert (
+        "die_measured v1.9 is registered with another definition. Hint: raise its version, for example to 1.10" in text
+    )
     assert "lot_so_far" not in text
 
 

@@ -87,9 +87,7 @@ def test_every_layout_can_be_created(tables: Tables) -> None:
         tables.create(name, layout)
         Tables(tables.spark, root=tables.root, catalog=None, horizon=HORIZON).create(name, layout)
         assert tables.version(name) == 0
-        assert [(f.name, f.dataType) for f in tables.read(name).schema] == [
-            (f.name, f.dataType) for f in layout.schema
-        ]
+        assert [(f.name, f.dataType) for f in tables.read(name).schema] == [(f.name, f.dataType) for f in layout.schema]
         assert detail(tables, name)["clusteringColumns"] == list(layout.cluster_by)
 
 
@@ -101,7 +99,9 @@ def test_a_table_that_keeps_too_little_is_refused_with_the_hint(lots: Tables) ->
     assert "Hint: ALTER TABLE" in str(fault.value)
     with pytest.raises(RetentionError):
         longer.create("lots", LAYOUT)
-    for statement in str(fault.value).split("Hint: ")[1].split(", \nor lower")[:1]:  # the hint is a statement that helps
+    for statement in (
+        str(fault.value).split("Hint: ")[1].split(", \nor lower")[:1]
+    ):  # the hint is a statement that helps
         for key in ("delta.deletedFileRetentionDuration", "delta.logRetentionDuration"):
             alter = statement.split(", or lower")[0].replace("delta.deletedFileRetentionDuration", key)
             lots.spark.sql(alter).collect()
@@ -170,7 +170,9 @@ def test_replace_touches_only_the_units_of_its_rows(lots: Tables) -> None:
     """A unit that shares one key of two stays, new units are added, and it is one commit."""
     before = lots.version("lots")
     lots.append("lots", rows(lots, ("A", "1", 1.5), ("B", "2", 6.0)))
-    lots.replace("lots", rows(lots, ("A", "1", 7.0), ("B", "1", 8.0), ("B", "1", 9.0), ("C", "1", None)), LAYOUT.cluster_by)
+    lots.replace(
+        "lots", rows(lots, ("A", "1", 7.0), ("B", "1", 8.0), ("B", "1", 9.0), ("C", "1", None)), LAYOUT.cluster_by
+    )
     assert content(lots) == [
         ("A", "1", 7.0),
         ("A", "2", 2.0),
@@ -197,8 +199,10 @@ def test_half_a_million_of_a_million_rows_are_replaced_without_broadcast(tables:
         tables.append("lots", million)
         half = million.where("lot_id = 'L1'").withColumn("value", -F.col("value"))
         tables.replace("lots", half, ["lot_id", "wafer_id"])
-    counted = tables.read("lots").groupBy("lot_id").agg(
-        F.count("*").alias("rows"), F.sum(F.col("value").cast("bigint")).alias("sum")
+    counted = (
+        tables.read("lots")
+        .groupBy("lot_id")
+        .agg(F.count("*").alias("rows"), F.sum(F.col("value").cast("bigint")).alias("sum"))
     )
     even = 2 * sum(range(500_000))
     assert sorted(tuple(row.values()) for row in rows_of(counted)) == [
@@ -255,7 +259,9 @@ def test_after_a_restore_by_time_nobody_says_what_the_rows_are_made_from(lots: T
     history = lots.spark.sql(f"DESCRIBE HISTORY {lots.identifier('lots')}").select("timestamp").collect()
     lots.append("lots", rows(lots, ("C", "1", 5.0)), made_from={"step": 2})
     first = history[0]["timestamp"]
-    lots.spark.sql(f"RESTORE TABLE {lots.identifier('lots')} TO TIMESTAMP AS OF '{first.astimezone().isoformat()}'").collect()
+    lots.spark.sql(
+        f"RESTORE TABLE {lots.identifier('lots')} TO TIMESTAMP AS OF '{first.astimezone().isoformat()}'"
+    ).collect()
     assert len(content(lots)) == 3
     assert lots.watermark("lots") == {}
 

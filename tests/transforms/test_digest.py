@@ -111,8 +111,9 @@ def test_swapped_values_are_seen(one: list[tuple[Any, Any]], other: list[tuple[A
             table_digest(
                 pa.table(
                     {
-                        name: pa.array([None if r[i] is None else str(r[i]) if kind == "string" else r[i] for r in rows])
-                        .cast(ARROW[kind])
+                        name: pa.array(
+                            [None if r[i] is None else str(r[i]) if kind == "string" else r[i] for r in rows]
+                        ).cast(ARROW[kind])
                         for i, name in enumerate(("a", "b"))
                     }
                 )
