@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pyspark.errors import AnalysisException, PySparkException
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql.types import StructType
 
@@ -27,6 +27,7 @@ _CONFLICTS: Final = (
     "MetadataChanged",
 )
 _ATTEMPTS: Final = 6
+_RETENTION: Final = ("delta.deletedFileRetentionDuration", "delta.logRetentionDuration")
 _NAME: Final = re.compile(r"[A-Za-z0-9_]+")
 
 
@@ -34,9 +35,9 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _is_conflict(fault: PySparkException) -> bool:
-    text = f"{fault.getCondition() or ''} {fault}"
-    return any(mark in text for mark in _CONFLICTS)
+def _is_conflict(fault: Exception) -> bool:
+    """By its text: Delta's conflicts reach Python as a PySparkException, a Py4JJavaError or Connect's own."""
+    return any(mark in str(fault) for mark in _CONFLICTS)
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,10 @@ class Commit:
     operation: str
     metadata: dict[str, Any]
     restored_from: int | None
+
+    @property
+    def is_restore(self) -> bool:
+        return self.operation == "RESTORE"
 
 
 class Tables:
@@ -90,13 +95,14 @@ class Tables:
             return False
         kept = detail["properties"] or {}
         wanted = int(self.horizon.split()[1])
-        for key in ("delta.deletedFileRetentionDuration", "delta.logRetentionDuration"):
+        for key in _RETENTION:
             found = re.fullmatch(r"interval (\d+) days?", kept.get(key, "interval 7 days"))
             if not found or int(found[1]) < wanted:
+                promised = ", ".join(f"'{one}' = '{self.horizon}'" for one in _RETENTION)
                 raise RetentionError(
                     f"table {name} keeps its versions too briefly: {key} is {kept.get(key, 'not set')}, "
                     f"the configured horizon is {self.horizon}.\n"
-                    f"Hint: ALTER TABLE {self.identifier(name)} SET TBLPROPERTIES ('{key}' = '{self.horizon}'), "
+                    f"Hint: ALTER TABLE {self.identifier(name)} SET TBLPROPERTIES ({promised}); "
                     "or lower `horizon` in store.yaml"
                 )
         self._known.add(name)
@@ -116,16 +122,15 @@ class Tables:
             f"`{f.name}` {f.dataType.simpleString()}{'' if f.nullable else ' NOT NULL'}" for f in layout.schema.fields
         )
         properties = {
-            "delta.deletedFileRetentionDuration": self.horizon,
-            "delta.logRetentionDuration": self.horizon,
+            **dict.fromkeys(_RETENTION, self.horizon),
             "delta.enableInCommitTimestamps": "true",
             "delta.enableDeletionVectors": "true",
         }
         listed = ", ".join(f"'{key}' = '{value}'" for key, value in properties.items())
         clustered = f"CLUSTER BY ({', '.join(layout.cluster_by)})" if layout.cluster_by else ""
+        verb = "CREATE OR REPLACE TABLE" if anew else "CREATE TABLE IF NOT EXISTS"
         self.spark.sql(
-            f"{'CREATE OR REPLACE TABLE' if anew else 'CREATE TABLE IF NOT EXISTS'} {self.identifier(name)} ({columns}) USING delta {clustered} "
-            f"TBLPROPERTIES ({listed})"
+            f"{verb} {self.identifier(name)} ({columns}) USING delta {clustered} TBLPROPERTIES ({listed})"
         ).collect()
         self._known.add(name)
 
@@ -192,12 +197,15 @@ class Tables:
         return self.history(name, limit=1)[0].version
 
     def watermark(self, name: str) -> dict[str, Any]:
-        """What the write in force said it was made from; {} where nobody said. Follows RESTORE to what it restored."""
+        """What the write in force said it was made from; {} where nobody said.
+
+        A RESTORE to a version is followed to that version; one to a time names none, so nobody said.
+        """
         commits = {commit.version: commit for commit in self.history(name)}
         at: int | None = max(commits, default=-1)
         while at is not None and at in commits:
             commit = commits[at]
-            if commit.restored_from is not None:
+            if commit.is_restore:
                 at = commit.restored_from
             elif "fs_spark" in commit.metadata:
                 return dict(commit.metadata["fs_spark"])
@@ -223,7 +231,7 @@ class Tables:
             try:
                 action()
                 return
-            except PySparkException as fault:
+            except Exception as fault:
                 if not _is_conflict(fault):
                     raise
                 if attempt == _ATTEMPTS - 1:

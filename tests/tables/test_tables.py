@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, IntegerType, StringType, StructField, StructType
@@ -73,7 +72,7 @@ def test_a_new_table_keeps_its_versions_and_takes_no_null_keys(tables: Tables) -
     assert found["properties"]["delta.enableDeletionVectors"] == "true"
     assert found["clusteringColumns"] == ["lot_id", "wafer_id"]
     for null_key in ((None, "1", 1.0), ("A", None, 1.0)):
-        with pytest.raises(PySparkException, match="NOT_NULL|NOT NULL"):
+        with pytest.raises(Exception, match="NOT_NULL|NOT NULL"):
             tables.append("lots", rows(tables, ("A", "1", 1.0), null_key))
     assert content(tables) == []
     assert tables.version("lots") == 0
@@ -99,12 +98,7 @@ def test_a_table_that_keeps_too_little_is_refused_with_the_hint(lots: Tables) ->
     assert "Hint: ALTER TABLE" in str(fault.value)
     with pytest.raises(RetentionError):
         longer.create("lots", LAYOUT)
-    for statement in (
-        str(fault.value).split("Hint: ")[1].split(", \nor lower")[:1]
-    ):  # the hint is a statement that helps
-        for key in ("delta.deletedFileRetentionDuration", "delta.logRetentionDuration"):
-            alter = statement.split(", or lower")[0].replace("delta.deletedFileRetentionDuration", key)
-            lots.spark.sql(alter).collect()
+    lots.spark.sql(str(fault.value).split("Hint: ")[1].split(";")[0]).collect()  # the hint is a statement that helps
     assert longer.exists("lots")
 
 
@@ -310,7 +304,7 @@ def test_two_writers_of_different_lots_both_succeed(lots: Tables, monkeypatch: p
         def once() -> None:
             try:
                 action()
-            except PySparkException as fault:
+            except Exception as fault:
                 conflicts.append(fault)
                 raise
 
