@@ -115,7 +115,8 @@ class Tables:
 
         Raises     SchemaError where columns differ, RetentionError where versions are kept too briefly
         """
-        if not anew and self.exists(name):
+        there = self.exists(name)
+        if there and not anew:
             self._check_schema(name, layout.schema)
             return
         columns = ", ".join(
@@ -128,7 +129,8 @@ class Tables:
         }
         listed = ", ".join(f"'{key}' = '{value}'" for key, value in properties.items())
         clustered = f"CLUSTER BY ({', '.join(layout.cluster_by)})" if layout.cluster_by else ""
-        verb = "CREATE OR REPLACE TABLE" if anew else "CREATE TABLE IF NOT EXISTS"
+        # Delta takes CREATE OR REPLACE of a path for a CREATE, and refuses another schema.
+        verb = "REPLACE TABLE" if there else "CREATE TABLE IF NOT EXISTS"
         self.spark.sql(
             f"{verb} {self.identifier(name)} ({columns}) USING delta {clustered} TBLPROPERTIES ({listed})"
         ).collect()
