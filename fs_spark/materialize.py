@@ -206,13 +206,11 @@ def materialize_view(snapshot: Snapshot, view: FeatureView, state: RegistryState
             return ViewOutcome(view.qualified, view.table, 0, 0, 0, tables.version(view.table))
     rows = view_rows(snapshot, view, bindings, lots).persist(StorageLevel.DISK_ONLY)
     try:
-        changed, removed, stored = _differences(tables, view, rows, lots)
+        changed, removed = _differences(tables, view, rows, lots)
         n_lots = len(lots) if lots is not None else len({unit[n.LOT_ID] for unit in [*changed, *removed]})
         if removed:
             tables.delete_units(view.table, removed)
-        if changed and not stored:
-            tables.append(view.table, rows, made_from=source)
-        elif changed:
+        if changed:  # replaced, also where all of them are new: of two first runs at once neither doubles the other's
             units = tables.spark.createDataFrame(
                 [tuple(unit[k] for k in view.unit_keys) for unit in changed],
                 ", ".join(f"{k} string" for k in view.unit_keys),
@@ -226,8 +224,8 @@ def materialize_view(snapshot: Snapshot, view: FeatureView, state: RegistryState
 
 def _differences(
     tables: Tables, view: FeatureView, rows: DataFrame, lots: Sequence[str] | None
-) -> tuple[list[dict[str, str]], list[dict[str, str]], bool]:
-    """Units to write, units to remove, and whether the table holds any rows of the lots."""
+) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """Units to write and units to remove."""
     keys, columns = list(view.unit_keys), rows.columns
     stored = tables.read(view.table)
     if lots is not None:
@@ -237,9 +235,7 @@ def _differences(
         return frame.groupBy(*keys).agg(F.struct(F.count(F.lit(1)), unit_checksum(columns)).alias(name))
 
     found = sums(rows, "new").join(sums(stored, "old"), keys, "full").where(~F.col("new").eqNullSafe(F.col("old")))
-    differing = found.select(
-        *keys, F.col("new").isNull().alias("gone"), F.col("old").isNotNull().alias("had")
-    ).collect()
+    differing = found.select(*keys, F.col("new").isNull().alias("gone")).collect()
     changed = [{k: row[k] for k in keys} for row in differing if not row["gone"]]
     removed = [{k: row[k] for k in keys} for row in differing if row["gone"]]
-    return changed, removed, any(row["had"] for row in differing)
+    return changed, removed
