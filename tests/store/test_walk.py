@@ -115,8 +115,8 @@ def test_training_set_over_real_wafers(walk: Walk) -> None:
     )
     joined = built.df.join(own.drop("idd"), [*keys, "event_timestamp"])
     assert joined.where("NOT idd <=> stored").count() == 0
-    assert built.df.where("idd IS NOT NULL AND attempt = 0").count() == 0
-    assert built.df.where("idd IS NOT NULL AND attempt > 0").count() == 23
+    assert built.df.where("idd IS NOT NULL AND attempt = 1").count() == 0
+    assert built.df.where("idd IS NOT NULL AND attempt > 1").count() == 23
     assert built.df.where("wafers_done IS NOT NULL").count() == 0
     assert walk.store.reproduce("own_test").digest == built.digest
 
