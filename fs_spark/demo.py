@@ -1,4 +1,4 @@
-"""`fs-spark demo`: lots from tester files to a trained model and a served row; everything it prints is computed here."""
+"""`fs-spark demo`: lots from tester files to a trained model and a served row; all it prints is computed here."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _prepare(folder: Path) -> None:
 
 
 def label_spine(die_tests: DataFrame) -> DataFrame:
-    """One row per die of insertion 2: does it fail there in the end; the time is the start of the wafer's run at insertion 2.
+    """One row per die of insertion 2: does it fail there in the end; the time is the start of the wafer's run there.
 
     All of insertion 1, the complete wafer included, ended before that time.
     """
@@ -147,9 +147,9 @@ def _read_latency(store: FeatureStore, rows: pd.DataFrame, count: int = 1000) ->
     keys = rows[["lot_id", "wafer_id", "die_x", "die_y"]].sample(count, replace=len(rows) < count, random_state=0)
     taken = []
     with store.online() as reader:
-        for key in keys.to_dict("records"):
+        for key in keys.astype(object).to_dict("records"):
             start = time.perf_counter()
-            reader.get(SERVICE, [key])
+            reader.get(SERVICE, [{str(column): value for column, value in key.items()}])
             taken.append((time.perf_counter() - start) * 1000)
     return {f"p{q}_ms": float(np.percentile(taken, q)) for q in (50, 95, 99)}
 

@@ -12,11 +12,12 @@ from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
 from fs_spark import names as n
-from fs_spark.config import Configuration, ProductConfig
+from fs_spark.config import Configuration
 from fs_spark.errors import RequestError
 from fs_spark.features.view import FeatureView
 from fs_spark.registry import Entry, Registry, RegistryState, binding_entry
 from fs_spark.schemas import LAYOUTS, view_layout
+from fs_spark.stdf.rules import ProductConfig
 from fs_spark.tables import Tables
 from fs_spark.transforms.digest import unit_checksum
 from fs_spark.transforms.kept import only_kept, only_units

@@ -81,7 +81,8 @@ def choose_views(references: Sequence[str], state: RegistryState, *, prefix: Pre
         view = state.view(wanted.view, wanted.version)
         if wanted.feature not in view.columns:
             raise FeatureNotFoundError(
-                f"view {view.qualified} has no feature {wanted.feature!r}.\n{did_you_mean(wanted.feature, view.columns)}"
+                f"view {view.qualified} has no feature {wanted.feature!r}.\n"
+                f"{did_you_mean(wanted.feature, view.columns)}"
             )
         output = f"{view.name}__{wanted.feature}" if prefix == "view" else wanted.feature
         one = chosen.setdefault(view.qualified, ChosenView(view, {}))
@@ -224,8 +225,9 @@ def build_training_set(
         tables.append(table, joined)
     finally:
         joined.unpersist()
-    content = {"table": table, "delta_version": tables.version(table), "rows": rows, "digest": digest}
-    stored, stored_rows = digest_of(tables.read(table, content["delta_version"]))
+    version = tables.version(table)
+    content = {"table": table, "delta_version": version, "rows": rows, "digest": digest}
+    stored, stored_rows = digest_of(tables.read(table, version))
     if (stored, stored_rows) != (digest, rows):
         raise ReproductionError(
             f"training set {name!r} was not stored as it was computed: {stored_rows} rows instead of {rows}.\n"
@@ -268,6 +270,7 @@ def reproduce_training_set(tables: Tables, name: str) -> TrainingSet:
         differing = [c for c in rebuilt.columns if digest_of(rebuilt.select(c))[0] != digest_of(saved.df.select(c))[0]]
         raise ReproductionError(
             f"training set {name!r} came out different: {rows} rows, digest {digest[:12]}; recorded were "
-            f"{saved.rows} rows, digest {saved.digest[:12]}. Columns that differ: {', '.join(differing) or 'none alone'}"
+            f"{saved.rows} rows, digest {saved.digest[:12]}. Columns that differ: "
+            f"{', '.join(differing) or 'none alone'}"
         )
     return TrainingSet(name, rebuilt, manifest)

@@ -2,8 +2,8 @@
 # MAGIC %md
 # MAGIC # From tester files to a training set
 # MAGIC A lot of STDF files goes in; a wafer map and a training set that can be rebuilt to the bit come out.
-# MAGIC Point `folder` at a place of your own; on Databricks use a Unity Catalog volume, and `catalog:` instead of `root:`
-# MAGIC in `store.yaml`.
+# MAGIC Point `folder` at a place of your own; on Databricks use a Unity Catalog volume, and `catalog:` instead of
+# MAGIC `root:` in `store.yaml`.
 
 # COMMAND ----------
 
@@ -23,8 +23,8 @@ store = FeatureStore.open(f"{folder}/conf/store.yaml", spark)
 
 # MAGIC %md
 # MAGIC ## Files to tables
-# MAGIC Synthetic files here; give `ingest` your own folder. A file that is delivered twice changes nothing, and a bad one
-# MAGIC is set aside with its reason.
+# MAGIC Synthetic files here; give `ingest` your own folder. A file that is delivered twice changes nothing, and a bad
+# MAGIC one is set aside with its reason.
 
 # COMMAND ----------
 

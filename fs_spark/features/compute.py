@@ -37,7 +37,7 @@ def as_arrow(values: Float64, dtype: str) -> pa.Array:
 
 
 def _micros(column: pa.ChunkedArray) -> Int64:
-    return column.cast(UTC_US).cast(pa.int64()).to_numpy(zero_copy_only=False)
+    return np.asarray(column.cast(UTC_US).cast(pa.int64()), np.int64)
 
 
 def _floats(column: pa.ChunkedArray) -> Float64:
@@ -92,7 +92,7 @@ def _static(dies: pa.Table, geometry: WaferGeometry, features: Sequence[Feature]
 
 
 def _ints(column: pa.ChunkedArray) -> Int64:
-    return column.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    return np.asarray(column.cast(pa.int64()), np.int64)
 
 
 def _rows(

@@ -27,7 +27,7 @@ def possible_neighbors(x: Int64, y: Int64, *, dies: Int64, pitch: tuple[int, int
     never = np.zeros(len(dies), np.int64)
     lattice = Attempts.of(dies[:, 0], dies[:, 1], never, never)
     found = lattice.find(x[:, None] + KING_MOVES[:, 0] * pitch[0], y[:, None] + KING_MOVES[:, 1] * pitch[1])
-    return (found >= 0).sum(axis=1).astype(np.float64)
+    return np.asarray((found >= 0).sum(axis=1), np.float64)
 
 
 def neighbor_features(

@@ -16,7 +16,7 @@ from fs_spark.errors import StdfError
 
 TimeQuality = Literal["interpolated", "equally_spaced", "cumulative", "run_start"]
 MICROSECONDS = 1_000_000
-_EPOCH = datetime(1970, 1, 1)
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  a wall clock's
 
 
 def _instants(wall_seconds: int, zone: ZoneInfo) -> list[int]:

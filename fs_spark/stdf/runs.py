@@ -115,12 +115,12 @@ def link_runs(
 
     closing: dict[int, Fields] = {}
     for at, wrr in wrrs:
-        before = [
+        earlier = [
             k for k, (i, wir) in enumerate(wirs) if i < at and k not in closing and wir["head_num"] == wrr["head_num"]
         ]
-        named = [k for k in before if wirs[k][1]["wafer_id"] == wrr["wafer_id"]]
-        if before:
-            closing[(named or before)[-1]] = wrr
+        named = [k for k in earlier if wirs[k][1]["wafer_id"] == wrr["wafer_id"]]
+        if earlier:
+            closing[(named or earlier)[-1]] = wrr
 
     lot = identity.lot_id if identity else head["lot_id"]
 
@@ -142,8 +142,8 @@ def link_runs(
     run_of, touchdown = parts.run.copy(), parts.touchdown.copy()
     for head_num in np.unique(parts.head[parts.run < 0]):
         run_of[(parts.run < 0) & (parts.head == head_num)] = len(runs)
-        wrr = next((fields for _, fields in wrrs if fields["head_num"] == head_num), None)
-        runs.append(run(len(runs), int(head_num), None, wrr, len(scanned.kinds)))
+        of_head = [fields for _, fields in wrrs if fields["head_num"] == head_num]
+        runs.append(run(len(runs), int(head_num), None, of_head[0] if of_head else None, len(scanned.kinds)))
     for k in range(len(runs)):
         mine = run_of == k
         touchdown[mine] = np.unique(touchdown[mine], return_inverse=True)[1]

@@ -31,12 +31,12 @@ PTR: Final = 15 << 8 | 10
 _DELIMITER: Final = np.frombuffer(b"Test Plan Delimiter", np.uint8)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _count(data: Any, start: int, big: bool) -> tuple[int, int]:
     n, at, size = 0, start, data.shape[0]
     while at + 4 <= size:
         a, b = np.int64(data[at]), np.int64(data[at + 1])
-        length = (a << 8 | b) if big else (b << 8 | a)
+        length: Any = (a << 8 | b) if big else (b << 8 | a)
         if at + 4 + length > size:
             break
         n += 1
@@ -44,14 +44,14 @@ def _count(data: Any, start: int, big: bool) -> tuple[int, int]:
     return n, at
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _index(data: Any, start: int, big: bool, n: int) -> tuple[Any, Any]:
     offsets = np.empty(n + 1, np.int64)
     kinds = np.empty(n, np.int32)
     at = start
     for i in range(n):
         a, b = np.int64(data[at]), np.int64(data[at + 1])
-        length = (a << 8 | b) if big else (b << 8 | a)
+        length: Any = (a << 8 | b) if big else (b << 8 | a)
         offsets[i] = at + 4
         kinds[i] = np.int32(data[at + 2]) << 8 | np.int32(data[at + 3])
         at += 4 + length
@@ -59,7 +59,7 @@ def _index(data: Any, start: int, big: bool, n: int) -> tuple[Any, Any]:
     return offsets, kinds
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _is_pseudo(data: Any, at: Any, end: Any, big: bool) -> Any:
     """Whether the PRR at `at` is no part: SITE_NUM 255, HARD_BIN above 32767, or the name of a delimiter."""
     if data[at + 1] == 255 or (end - at >= 7 and data[at + 5 if big else at + 6] > 127):
@@ -72,7 +72,7 @@ def _is_pseudo(data: Any, at: Any, end: Any, big: bool) -> Any:
     return np.array_equal(data[at + 18 : stop], _DELIMITER)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _link(data: Any, offsets: Any, kinds: Any, big: bool) -> tuple[Any, ...]:
     """Walks the records once. Slots are (head, site) pairs, 65,536 of them."""
     n = kinds.shape[0]
@@ -126,7 +126,7 @@ def _link(data: Any, offsets: Any, kinds: Any, big: bool) -> tuple[Any, ...]:
     return part_prr[:p], part_run[:p], touchdown, part_pir[:p], part_pseudo[:p], result_part, result_at, result_end
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _touchdowns(head: Any, begin: Any, end: Any, pseudo: Any) -> Any:
     """Number of each part's touchdown from the records at which the parts begin and end; pseudo-parts have none."""
     out = np.full(head.shape[0], -1, np.int64)
@@ -143,7 +143,7 @@ def _touchdowns(head: Any, begin: Any, end: Any, pseudo: Any) -> Any:
     return out
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def text_hashes(data: Any, at: Any, end: Any) -> Any:
     """FNV-1a of the Cn text at each offset; 0 where the record stops before it or the text is empty."""
     out = np.zeros(at.shape[0], np.uint64)
@@ -183,7 +183,7 @@ class Scan:
 
     @property
     def complete(self) -> bool:
-        return self.stopped_at == self.data.shape[0]
+        return bool(self.stopped_at == self.data.shape[0])
 
     def payload(self, record: int) -> bytes:
         return self.data[self.offsets[record] : self.offsets[record + 1] - 4].tobytes()
@@ -192,7 +192,8 @@ class Scan:
         """The numbers of `dtype` (u1, i2, u2, u4, f4) at the byte offsets `at`, (n,)."""
         size = int(dtype[1])
         raw = self.data[at[:, None] + np.arange(size)]
-        return raw.view((">" if self.big_endian else "<") + dtype).ravel()
+        numbers: NDArray[Any] = raw.view((">" if self.big_endian else "<") + dtype).ravel()
+        return numbers
 
 
 def scan(data: bytes) -> Scan:

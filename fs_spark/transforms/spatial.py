@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final, Literal
 
 import numpy as np
@@ -126,7 +127,7 @@ def split_units(batches: Iterator[pa.RecordBatch], keys: Sequence[str]) -> Itera
         if pending and not _same_unit(pending[-1], batch, keys):
             yield pa.Table.from_batches(pending)
             pending = []
-        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        for start, stop in pairwise(edges):
             pending.append(batch.slice(start, stop - start))
             if stop < batch.num_rows:
                 yield pa.Table.from_batches(pending)

@@ -1,5 +1,7 @@
 """Numbers of the attempts of a die (semantics, section 2.5)."""
 
+from typing import Any
+
 
 def number_attempts(rows):
     """The rows, copied and in their order, with `attempt` (1..n), `is_first` and `is_final`.
@@ -7,7 +9,7 @@ def number_attempts(rows):
     Needs        lot_id, wafer_id, insertion, die_x, die_y, event_timestamp, run_id, part_index
     Null keys    where lot, wafer, x or y is None each part is a die of its own
     """
-    attempts_of_die = {}
+    attempts_of_die: dict[Any, Any] = {}
     for index, row in enumerate(rows):
         attempts_of_die.setdefault(die_of(row, index), []).append(row)
 

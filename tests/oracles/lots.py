@@ -1,5 +1,7 @@
 """The lot so far, written at each wafer end (semantics, section 3, "Wafer and lot ends")."""
 
+from typing import Any
+
 from .moments import is_usable, mean, sample_std
 
 
@@ -32,7 +34,7 @@ def lot_so_far(attempts, *, parameters=()):
 
 def wafer_runs(attempts):
     """The runs with at least one die: end is the last touchdown, available when all their attempts are."""
-    attempts_of_run = {}
+    attempts_of_run: dict[Any, Any] = {}
     for attempt in attempts:
         if attempt["lot_id"] is not None and attempt["wafer_id"] is not None:
             attempts_of_run.setdefault(attempt["run_id"], []).append(attempt)
@@ -56,7 +58,7 @@ def wafer_runs(attempts):
 
 def state(runs, parameters):
     """The values of a lot of which exactly `runs` are ended and known."""
-    latest = {}
+    latest: dict[Any, Any] = {}
     for run in runs:
         of_wafer = latest.setdefault(run["wafer_id"], {})
         for attempt in run["attempts"]:

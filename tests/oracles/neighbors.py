@@ -1,5 +1,7 @@
 """Neighborhood of a die from what was tested earlier on the same wafer (semantics, section 3)."""
 
+from typing import Any
+
 from .moments import is_usable, mean, sample_std
 
 KEYS = ("lot_id", "wafer_id", "die_x", "die_y")
@@ -44,7 +46,7 @@ def row_known_at(attempt, attempts, known_at, *, pitch=(1, 1), wafer_map=None, p
     """The row of `attempt` from the attempts that ended before its own time and were available by `known_at`."""
     positions = eight_neighbors(attempt["die_x"], attempt["die_y"], pitch)
 
-    latest = {}
+    latest: dict[Any, Any] = {}
     for other in attempts:
         die = (other["die_x"], other["die_y"])
         if die not in positions:

@@ -2,6 +2,7 @@
 
 import math
 import struct
+from typing import Any
 
 MISSING_COORDINATE = -32768
 MISSING_BIN = 65535
@@ -45,8 +46,8 @@ def scan(data):
     wafers, wafer_ends = [], []
     opened = []  # every part at its PIR
     closed = []  # the same dicts at their PRR
-    open_parts = {}  # (head, site) -> part
-    last_wir = {}  # head -> record index of its last WIR
+    open_parts: dict[Any, Any] = {}  # (head, site) -> part
+    last_wir: dict[Any, Any] = {}  # head -> record index of its last WIR
     name_of_test = {}  # test_num -> text of the first PTR that has one
 
     def open_part(head, site, index):
@@ -177,7 +178,7 @@ def number_touchdowns(opened):
 
     Touchdowns of which no part was completed get no number.
     """
-    touchdowns = {}  # (head, wir) -> list of touchdowns, each a list of parts
+    touchdowns: dict[Any, Any] = {}  # (head, wir) -> list of touchdowns, each a list of parts
     for part in opened:
         of_run = touchdowns.setdefault((part["head"], part["wir"]), [])
         if of_run and any(other["closed_at"] > part["opened_at"] for other in of_run[-1]):
@@ -193,7 +194,7 @@ def number_touchdowns(opened):
 
 def with_occurrence(results, name_of_test):
     """Names filled from the first PTR of the same number, and the count of equal (number, name) so far in the part."""
-    seen = {}
+    seen: dict[Any, Any] = {}
     numbered = []
     for test_num, test_txt, result in results:
         name = test_txt or name_of_test.get(test_num, "")

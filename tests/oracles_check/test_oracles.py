@@ -5,6 +5,7 @@ import gzip
 import struct
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -604,8 +605,8 @@ def test_diamond40():
     assert sum(1 for typ, sub, _, _ in found["records"] if (typ, sub) == (15, 20)) == 84_103
     assert [wafer["wafer_id"] for wafer in found["wafers"]] == ["Q4RA40-18"]
 
-    touchdowns = {}
-    logged = {}  # the file's own number -> touchdown numbers found here
+    touchdowns: dict[Any, Any] = {}
+    logged: dict[Any, Any] = {}  # the file's own number -> touchdown numbers found here
     for part in parts:
         touchdowns.setdefault(part["touchdown"], set()).add((part["x"], part["y"]))
         (own,) = {result for _, name, result, _ in part["results"] if name.startswith("NB_TouchDownNumber")}
@@ -633,7 +634,7 @@ def test_a595_three_wafers_in_one_file():
 def test_2a816_a_wafer_run_twice():
     found = scan_real("jervinkhoo-stdf-archive/2a816*")
     assert [wafer["wafer_id"] for wafer in found["wafers"]] == ["1748RSB011", "1748RSB010", "1748RSB001", "1748RSB011"]
-    sizes = {}
+    sizes: dict[Any, Any] = {}
     for part in found["parts"]:
         sizes.setdefault((part["run"], part["touchdown"]), set()).add((part["site"], part["test_t"]))
     assert len(sizes) == 48

@@ -1,6 +1,6 @@
 """Benchmarks: `tests/perf/run.py NAME [--scale S] [--json]`; each measurement is a ratio to a floor of the same run.
 
-Absolute times mean nothing on shared machines: a floor and its run take turns, and the ratio of their best times counts.
+Absolute times mean nothing on shared machines: a floor and its run take turns, and the ratio of the best times counts.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BASE_US = 1_700_000_000_000_000
 Measurement = dict[str, Any]
 
 
-def best_of(repeats: int, *actions: Callable[[], None]) -> list[float]:
+def best_of(repeats: int, *actions: Callable[[], object]) -> list[float]:
     """Best seconds of each action; the actions take turns, after one warm-up each."""
     best = [float("inf")] * len(actions)
     for repeat in range(repeats + 1):
@@ -188,7 +188,7 @@ def stdf(spark: SparkSession, folder: Path, scale: float) -> list[Measurement]:
     truth = generate_lot(LotSpec(wafers=1, die_width_mm=side, die_height_mm=side), folder / "in")
     data = truth.files[0].read_bytes()
     parts = read_stdf(data).parts.num_rows
-    floor_s, run_s = best_of(9, lambda: hashlib.sha256(data).hexdigest() and None, lambda: read_stdf(data) and None)
+    floor_s, run_s = best_of(9, lambda: hashlib.sha256(data), lambda: read_stdf(data))
     return [{**measured("read_stdf", floor_s, run_s, parts), "mb_per_s": round(len(data) / run_s / 1e6, 1)}]
 
 

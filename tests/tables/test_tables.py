@@ -72,7 +72,7 @@ def test_a_new_table_keeps_its_versions_and_takes_no_null_keys(tables: Tables) -
     assert found["properties"]["delta.enableDeletionVectors"] == "true"
     assert found["clusteringColumns"] == ["lot_id", "wafer_id"]
     for null_key in ((None, "1", 1.0), ("A", None, 1.0)):
-        with pytest.raises(Exception, match="NOT_NULL|NOT NULL"):
+        with pytest.raises(Exception, match=r"NOT_NULL|NOT NULL"):
             tables.append("lots", rows(tables, ("A", "1", 1.0), null_key))
     assert content(tables) == []
     assert tables.version("lots") == 0

@@ -226,7 +226,7 @@ def test_boundary_ttl_and_offset_to_the_microsecond(spark: SparkSession) -> None
         view_of(spark, history, name="offset_before", columns={"offset_before": "value"}, offset=three),
     ]
     joined = as_of_join(spine_of(spark, times), views)
-    expected = [
+    expected: list[dict[str, object]] = [
         {"row": 0, "before": None, "at": None, "ttl": None, "offset": None, "offset_before": None},
         {"row": 1, "before": None, "at": 1.0, "ttl": 1.0, "offset": None, "offset_before": None},
         {"row": 2, "before": 1.0, "at": 1.0, "ttl": 1.0, "offset": None, "offset_before": None},
