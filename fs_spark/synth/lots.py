@@ -39,7 +39,7 @@ class LotTruth:
     rows: pa.Table
 
 
-def generate_lot(spec: LotSpec, folder: Path) -> LotTruth:
+def generate_lot(spec: LotSpec, folder: Path | str) -> LotTruth:
     """Write `<lot>_W01_CP1.stdf` ... into `folder`, one file per wafer and insertion, and the truth.
 
     All dies are tested at CP1; those that passed in the end are tested at CP2, which begins
@@ -47,6 +47,7 @@ def generate_lot(spec: LotSpec, folder: Path) -> LotTruth:
     with one file per lot, so that several lots may share `folder`; files of the same names are overwritten. A wafer
     without a good die has no CP2 file.
     """
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     dies = wafer_dies(spec)
     wafers = _draw_wafers(spec, dies)
