@@ -120,6 +120,7 @@ def aucs_on_held_out_lots(rows: pd.DataFrame, features: list[str]) -> dict[str, 
 
 def draw_wafer(rows: pd.DataFrame, path: Path) -> None:
     """One wafer as PNG: the earlier-neighbor fail fraction at insertion 1, and the fails of insertion 2."""
+    from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -128,7 +129,8 @@ def draw_wafer(rows: pd.DataFrame, path: Path) -> None:
     left, right = figure.subplots(1, 2)
     marks = {"marker": "s", "s": 46, "linewidths": 0}
     shown = rows["fail__neighbor_frac"].astype(float)
-    colored = left.scatter(rows["die_x"], rows["die_y"], c=shown, cmap="viridis", plotnonfinite=True, **marks)
+    shades = colormaps["viridis"].with_extremes(bad="#e4e4e4")  # gray: no neighbor was tested earlier
+    colored = left.scatter(rows["die_x"], rows["die_y"], c=shown, cmap=shades, plotnonfinite=True, **marks)
     figure.colorbar(colored, ax=left, label="fail fraction of earlier-tested neighbors")
     right.scatter(
         rows["die_x"], rows["die_y"], c=np.where(rows["fails_at_2"].astype(bool), "#d62728", "#c7dcec"), **marks

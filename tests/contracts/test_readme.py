@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from fs_spark.cli import main
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -19,6 +21,8 @@ def test_readme_code_prints_what_the_readme_shows(
     found = re.search(r"```python\n(?P<code>.*?)```\n+```text\n(?P<shown>.*?)```", text, re.DOTALL)
     assert found is not None
     monkeypatch.chdir(tmp_path)
+    assert main(["init", "conf"]) == 0
+    capsys.readouterr()
     exec(compile(found["code"], "README.md", "exec"), {})
     assert capsys.readouterr().out.strip() == found["shown"].strip()
 
