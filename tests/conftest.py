@@ -24,6 +24,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         app_name="fs_spark-tests",
         settings={
             "spark.driver.memory": "2g",
+            "spark.driver.extraJavaOptions": "-XX:+UseParallelGC -Xss4m",
             "spark.sql.shuffle.partitions": "2",
             "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse")),
         },
