@@ -6,6 +6,8 @@ import pytest
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
+from fs_spark.registry import Registry
+from fs_spark.transforms.spatial import per_unit_features
 from tests.store.conftest import Walk
 from tests.stores import INGESTED, VIEWS, label_spine, open_store, rows, values, versions
 
@@ -63,6 +65,19 @@ def test_two_files_make_one_wafer_of_prod(walk: Walk) -> None:
 def test_the_neighborhood_of_the_real_wafers_has_a_row_per_attempt(walk: Walk) -> None:
     found = walk.store.table("die_neighborhood").where("lot_id NOT LIKE 'SYN%'").groupBy("wafer_id").count()
     assert {tuple(row) for row in found.collect()} == {("Q4RA40-18", 4057), ("GAL-LOT-02", 1569), ("W02", 748 + 118)}
+
+
+@pytest.mark.parametrize("partitions", [1, 7, 200])
+def test_law_5_a_real_wafer_gives_the_same_bits_for_any_partitioning(walk: Walk, partitions: int) -> None:
+    state = Registry(walk.store._tables).state()
+    wafer = "wafer_id = 'GAL-LOT-02'"
+    dies = walk.store.table("die_tests").where(wafer).repartition(partitions, F.rand(partitions))
+    results = walk.store.table("test_results").where(wafer).repartition(partitions, F.rand(7))
+    bindings = state.bindings[("die_neighborhood", "1.0")]
+    again = per_unit_features(dies, results, view=state.view("die_neighborhood"), bindings=bindings)
+    stored = walk.store.table("die_neighborhood").where(wafer)
+    assert stored.where("idd__neighbor_mean IS NOT NULL").count() > 1000
+    assert rows(again) == rows(stored)
 
 
 def test_geometry_has_a_row_per_die_whatever_the_insertion(walk: Walk) -> None:
