@@ -219,7 +219,6 @@ def _write(
             parts.select(n.FILE_ID, n.RUN_ID, n.LOT_ID, n.WAFER_ID, n.PART_INDEX, F.inline("results"))
             .join(F.broadcast(tests.select(n.FILE_ID, n.TEST_INDEX, n.TEST_NUM, n.TEST_NAME, n.RECORD)),
                   [n.FILE_ID, n.TEST_INDEX])
-            .withColumn(n.ELEMENT, F.lit(None).cast("int"))
         )  # fmt: skip
         frames = {
             n.TESTS: (tests, "tests"),

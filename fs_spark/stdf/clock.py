@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fs_spark.errors import StdfError
 
-TimeQuality = Literal["interpolated", "equally_spaced", "cumulative", "run_start"]
+TimeQuality = Literal["logged", "interpolated", "equally_spaced", "cumulative", "run_start"]
 MICROSECONDS = 1_000_000
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  a wall clock's
 

@@ -54,11 +54,44 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
 
 
+class ClockConfig(Frozen):
+    """The tests by which a tester logs its own clock, each a number that is rounded to an integer.
+
+    Either `epoch` (seconds since 1970, UTC) or `year` to `second` on the wall clock of `zone`, which need not be that
+    of the header. `gives: start` is the start of the test: the touchdown's longest TEST_T is added.
+    """
+
+    zone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    gives: Literal["start", "end"]
+    year: str | None = None
+    month: str | None = None
+    day: str | None = None
+    hour: str | None = None
+    minute: str | None = None
+    second: str | None = None
+    epoch: str | None = None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the tests, in the order of a date and time; one for `epoch`."""
+        if self.epoch is not None:
+            return (self.epoch,)
+        return tuple(getattr(self, name) for name in ("year", "month", "day", "hour", "minute", "second"))
+
+    @model_validator(mode="after")
+    def _whole(self) -> ClockConfig:
+        parts = [getattr(self, name) for name in ("year", "month", "day", "hour", "minute", "second")]
+        if (self.epoch is None) == (None in parts) or (self.epoch is not None and any(parts)):
+            raise ValueError("a logged clock needs either epoch, or all of year, month, day, hour, minute and second")
+        return self
+
+
 class TesterConfig(Frozen):
     """The first entry whose pattern matches NODE_NAM or TSTR_TYP (`*` and `?` are wild) wins."""
 
     match: str
     zone: Annotated[str, AfterValidator(_zone)]
+    clock: ClockConfig | None = None
     availability: Availability | None = None
     availability_margin: Duration | None = None
 

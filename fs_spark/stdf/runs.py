@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -12,7 +13,6 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from fs_spark.stdf import scan as kinds
 from fs_spark.stdf.clock import MICROSECONDS, TimeQuality, finish_to_utc, start_to_utc, touchdown_ends
 from fs_spark.stdf.identity import Identity
 from fs_spark.stdf.records import Fields, read_fields
@@ -20,7 +20,8 @@ from fs_spark.stdf.rules import Availability
 from fs_spark.stdf.scan import Scan
 
 if TYPE_CHECKING:
-    from fs_spark.stdf.reader import Parts
+    from fs_spark.stdf.logged_clock import LoggedClock
+    from fs_spark.stdf.parts import Parts
 
 Int64 = NDArray[np.int64]
 
@@ -84,6 +85,15 @@ class RunTimes:
     finish_us: int | None = None
     event_us: Int64 | None = None
     available_us: Int64 | None = None
+    logged: NDArray[np.bool_] | None = None
+    """Touchdowns whose time the tester logged itself, (touchdowns,)."""
+
+    @property
+    def qualities(self) -> list[TimeQuality]:
+        """How each touchdown's time was made."""
+        if self.logged is None:
+            return [self.quality] * len(self.local_us)
+        return ["logged" if logged else self.quality for logged in self.logged]
 
     @property
     def end_us(self) -> int | None:
@@ -97,30 +107,40 @@ def _identity_digest(head: Fields, lot: str | None, number: int, start: int | No
     ).hexdigest()
 
 
+def _place(event: tuple[int, int, Fields | None]) -> int:
+    return event[0]
+
+
 def link_runs(
     scanned: Scan, parts: Parts, head: Fields, identity: Identity | None, file_name: str, file_id: str
 ) -> tuple[list[Run], Parts]:
     """The runs of a file, and its parts with run and touchdown numbered within them."""
 
-    def records(kind: int, name: str) -> list[tuple[int, Fields]]:
-        found = np.flatnonzero(scanned.kinds == kind)
-        return [(int(i), read_fields(name, scanned.payload(int(i)), big_endian=scanned.big_endian)) for i in found]
+    def records(name: str) -> list[tuple[int, Fields]]:
+        found = scanned.places(name).tolist()
+        return [(at, read_fields(name, scanned.payload(at), big_endian=scanned.big_endian)) for at in found]
 
-    wirs, wrrs = records(kinds.WIR, "WIR"), records(kinds.WRR, "WRR")
-    wcrs = [(i, RecordedGeometry.of(fields)) for i, fields in records(kinds.WCR, "WCR")]
+    wirs = [(at, fields) for at, fields in records("WIR") if fields["head_num"] is not None]
+    wrrs = records("WRR")
+    wcrs = [(at, RecordedGeometry.of(fields)) for at, fields in records("WCR")]
+    wcr_at = [at for at, _ in wcrs]
 
-    def geometry_at(record: int) -> RecordedGeometry:
-        before = [g for i, g in wcrs if i < record]
-        return before[-1] if before else (wcrs[0][1] if wcrs else RecordedGeometry())
+    def geometry_at(place: int) -> RecordedGeometry:
+        """Of the last WCR before, else of the first one."""
+        return wcrs[max(bisect_left(wcr_at, place) - 1, 0)][1] if wcrs else RecordedGeometry()
 
+    # a WRR closes the last run begun on its head that is not closed, of those with its wafer id where there are some
     closing: dict[int, Fields] = {}
-    for at, wrr in wrrs:
-        earlier = [
-            k for k, (i, wir) in enumerate(wirs) if i < at and k not in closing and wir["head_num"] == wrr["head_num"]
-        ]
-        named = [k for k in earlier if wirs[k][1]["wafer_id"] == wrr["wafer_id"]]
-        if earlier:
-            closing[(named or earlier)[-1]] = wrr
+    begun: dict[int | None, list[int]] = {}
+    events = sorted([(at, k, None) for k, (at, _) in enumerate(wirs)] + [(at, -1, wrr) for at, wrr in wrrs], key=_place)
+    for _, k, wrr in events:
+        if wrr is None:
+            begun.setdefault(wirs[k][1]["head_num"], []).append(k)
+        elif waiting := begun.get(wrr["head_num"]):
+            named = [k for k in waiting if wirs[k][1]["wafer_id"] == wrr["wafer_id"]]
+            chosen = (named or waiting)[-1]
+            closing[chosen] = wrr
+            waiting.remove(chosen)
 
     lot = identity.lot_id if identity else head["lot_id"]
 
@@ -143,10 +163,11 @@ def link_runs(
     for head_num in np.unique(parts.head[parts.run < 0]):
         run_of[(parts.run < 0) & (parts.head == head_num)] = len(runs)
         of_head = [fields for _, fields in wrrs if fields["head_num"] == head_num]
-        runs.append(run(len(runs), int(head_num), None, of_head[0] if of_head else None, len(scanned.kinds)))
-    for k in range(len(runs)):
-        mine = run_of == k
-        touchdown[mine] = np.unique(touchdown[mine], return_inverse=True)[1]
+        runs.append(run(len(runs), int(head_num), None, of_head[0] if of_head else None, scanned.stopped_at))
+    if len(run_of):
+        stride = int(touchdown.max()) + 1
+        distinct, place = np.unique(run_of * stride + touchdown, return_inverse=True)
+        touchdown = place - np.searchsorted(distinct, np.arange(len(runs)) * stride)[run_of]
     return runs, replace(parts, run=run_of, touchdown=touchdown)
 
 
@@ -160,12 +181,15 @@ def run_times(
     mode: Availability,
     margin_us: int,
     arrival_us: int | None,
+    clock: LoggedClock | None = None,
 ) -> list[RunTimes]:
     """End of each touchdown of each run, on the tester's wall clock and, with a zone, in UTC."""
     times = []
     closed_s = end["finish_t"] if end else None
+    by_run = np.argsort(parts.run, kind="stable")
+    first = np.searchsorted(parts.run[by_run], np.arange(len(runs) + 1))
     for k, run in enumerate(runs):
-        mine = parts.run == k
+        mine = by_run[first[k] : first[k + 1]]
         n = int(parts.touchdown[mine].max(initial=-1)) + 1
         longest = np.zeros(n, np.int64)
         np.maximum.at(longest, parts.touchdown[mine], parts.test_time_ms[mine])
@@ -179,6 +203,9 @@ def run_times(
         start = start_to_utc(start_s, where)
         finish = finish_to_utc(finish_s, start, where) if finish_s else None
         event, quality = touchdown_ends(longest, start_s=start, finish_s=finish)
+        logged = None
+        if clock is not None:
+            local, event, logged = clock.touchdown_ends(mine, parts.touchdown[mine], longest, local, event)
         available = event
         if mode == "file_close":
             close = finish_to_utc(closed_s, start, where) * MICROSECONDS if closed_s else int(event.max(initial=0))
@@ -194,6 +221,7 @@ def run_times(
                 finish_us=finish * MICROSECONDS if finish is not None else None,
                 event_us=event,
                 available_us=available,
+                logged=logged,
             )
         )
     return times

@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 
 from fs_spark.errors import StdfError
 from fs_spark.names import DIE_KEYS, INGESTED, TRUNCATED, UNREADABLE
+from fs_spark.stdf.arrow import LOCAL_US, PART_RESULT, UTC_US
 from fs_spark.stdf.container import Delivered, read_delivered
-from fs_spark.stdf.reader import LOCAL_US, UTC_US, StdfFile, decode
+from fs_spark.stdf.reader import StdfFile, decode
 from fs_spark.stdf.rules import Availability, ProductConfig, TesterConfig
 
 _BATCH: Final = 1024
@@ -41,6 +42,7 @@ _FILE: Final = pa.struct(
         "parts": _INT,
         "parts_without_key": _INT,
         "dropped": _TEXT,
+        "faults": _TEXT,
         "warnings": _TEXT,
         "run_keys": _TEXT,
     }.items()
@@ -73,11 +75,15 @@ _TEST: Final = pa.struct(
         "unit": _TEXT,
         "low_limit": pa.float32(),
         "high_limit": pa.float32(),
+        "low_inclusive": pa.bool_(),
+        "high_inclusive": pa.bool_(),
+        "low_spec": pa.float32(),
+        "high_spec": pa.float32(),
+        "result_scale": _INT,
+        "opt_flag": _INT,
     }.items()
 )
-_RESULTS: Final = pa.list_(
-    pa.struct({"test_index": _INT, "occurrence": _INT, "result": pa.float32(), "passed": pa.bool_()}.items())
-)
+_RESULTS: Final = pa.list_(PART_RESULT)
 _PART: Final = pa.struct(
     {
         **dict.fromkeys(("file_id", "run_id", "lot_id", "wafer_id"), _TEXT),
@@ -230,6 +236,7 @@ class FileTask:
             "parts": report.parts,
             "parts_without_key": pc.sum(keyless).as_py() or 0,
             "dropped": json.dumps(report.dropped, sort_keys=True),
+            "faults": json.dumps(report.faults, sort_keys=True),
             "warnings": json.dumps(report.warnings),
             "run_keys": json.dumps(run_keys),
         }
@@ -237,7 +244,7 @@ class FileTask:
             "tests": found.tests.num_rows,
             "runs": found.runs.num_rows,
             "parts": parts.num_rows,
-            "results": found.results.num_rows,
+            "results": len(found.part_results.values),
         }
         yield self._file(source, row, counts, extends)
         if found.runs.num_rows:

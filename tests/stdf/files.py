@@ -109,12 +109,15 @@ def seconds_after(start: datetime, times: Sequence[datetime]) -> list[float]:
     return [(time - start) / timedelta(seconds=1) for time in times]
 
 
-def parts_with_results(found: StdfFile) -> list[dict[str, Any]]:
-    """Each part with `results`, a list of (test_num, test_name, result, occurrence) in file order."""
+SHORT = ("test_num", "test_name", "result", "occurrence")
+WHOLE = ("record", "test_num", "test_name", "occurrence", "element", "result", "passed")
+
+
+def parts_with_results(found: StdfFile, columns: Sequence[str] = SHORT) -> list[dict[str, Any]]:
+    """Each part with `results`, a list of tuples of some of their columns in file order."""
     parts: list[dict[str, Any]] = found.parts.to_pylist()
     for part in parts:
         part["results"] = []
-    columns = ("part_index", "test_num", "test_name", "result", "occurrence")
-    for index, *result in zip(*(found.results[name].to_pylist() for name in columns), strict=True):
+    for index, *result in zip(*(found.results[c].to_pylist() for c in ("part_index", *columns)), strict=True):
         parts[index]["results"].append(tuple(result))
     return parts

@@ -125,7 +125,7 @@ def test_no_mrr_is_damage_but_keeps_the_parts() -> None:
     found = read_stdf(Maker().begin().pir(0).prr(0, 0, 0).content)
     assert found.parts.num_rows == 1
     assert found.report.damage is not None
-    assert "without an MRR record" in found.report.damage
+    assert "no MRR record" in found.report.damage
 
 
 def test_an_unknown_record_is_skipped() -> None:
