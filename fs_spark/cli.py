@@ -48,12 +48,36 @@ def _init(args: argparse.Namespace) -> Answer:
 
 
 def _ingest(args: argparse.Namespace) -> Answer:
-    report = FeatureStore.open(args.conf).ingest(args.files)
+    if not args.files and not args.again:
+        raise RequestError(
+            "no file to read. Hint: name files, globs or folders; --again alone takes all delivered ones"
+        )
+    report = FeatureStore.open(args.conf).ingest(args.files, again=args.again, dry_run=args.dry_run)
     lines = [
         f"{f.status:15} {f.parts:7} parts  {f.path}" + (f"\n{'':15} {f.reason}" if f.reason else "")
         for f in report.files
     ]
+    if report.dry_run:
+        lines.append("dry run: nothing was written")
     return report.to_dict(), "\n".join(lines), report.exit_code
+
+
+def _inspect(args: argparse.Namespace) -> Answer:
+    """Needs no store: without a configuration the times are the tester's wall clock."""
+    from fs_spark.config import load_configuration
+    from fs_spark.stdf import read_stdf
+    from fs_spark.stdf.inspection import inspect_file
+    from fs_spark.stdf.suggest import suggest
+
+    config = load_configuration(args.conf) if Path(args.conf).exists() else None
+    found = read_stdf(args.file, products=config.products if config else None)
+    report = inspect_file(found, args.file)
+    if not args.suggest:
+        return report.to_dict(), report.to_text(), 3 if found.report.damage else 0
+    product = found.runs["product_id"].to_pylist()[:1]
+    deny = [p for one in (config.products if config else ()) if [one.product_id] == product for p in one.deny]
+    proposed = suggest(found, deny=deny, limit=args.limit)
+    return proposed.to_dict(), proposed.to_text(), 3 if found.report.damage else 0
 
 
 def _changes(changes: Sequence[Any]) -> Answer:
@@ -160,7 +184,21 @@ _VERBS: dict[str, tuple[Callable[[argparse.Namespace], Answer], str, str, list[A
         _ingest,
         "read tester files into the tables",
         "fs-spark ingest in/*.stdf.gz",
-        [("files", {"nargs": "+"})],
+        [
+            ("files", {"nargs": "*", "help": "files, globs, folders or URIs"}),
+            ("--again", {"action": "store_true", "help": "read files anew that were set aside or are configured anew"}),
+            ("--dry-run", {"action": "store_true", "help": "report what would become of the files, write nothing"}),
+        ],
+    ),
+    "inspect": (
+        _inspect,
+        "show what a tester file holds (no Spark, no JVM)",
+        "fs-spark inspect in/lot.stdf.gz --suggest",
+        [
+            ("file", {}),
+            ("--suggest", {"action": "store_true", "help": "propose parameters for products.yaml instead"}),
+            ("--limit", {"type": int, "default": 10, "help": "most parameters to propose"}),
+        ],
     ),
     "plan": (_plan, "show what apply would register", "fs-spark plan", []),
     "apply": (_apply, "register new view versions", "fs-spark apply", []),

@@ -1,4 +1,4 @@
-"""The configuration folder: store, testers, products, views and services, read once and frozen.
+"""The configuration folder: store, testers, products, other inputs, views and services, read once and frozen.
 
 Unknown keys are refused. All faults of all files are collected and raised together, each with its
 file and key, so that one run of `fs-spark plan` shows everything there is to mend.
@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 
 from fs_spark.errors import ConfigError
 from fs_spark.features.view import FeatureService, FeatureView
+from fs_spark.inputs.rules import InputEntry, InputsFile
 from fs_spark.stdf.rules import Availability, Duration, Frozen, ProductConfig, TesterConfig
 
 
@@ -103,6 +104,7 @@ class Configuration(Frozen):
     store: StoreConfig
     testers: tuple[TesterConfig, ...]
     products: tuple[ProductConfig, ...]
+    inputs: tuple[InputEntry, ...]
     views: tuple[FeatureView, ...]
     services: dict[str, FeatureService]
 
@@ -167,6 +169,7 @@ def load_configuration(store_file: str | Path) -> Configuration:
     store = _read(store_file, StoreConfig, faults, needed=True)
     testers = _read(folder / "testers.yaml", TestersFile, faults, needed=False)
     products = _read(folder / "products.yaml", ProductsFile, faults, needed=False)
+    inputs = _read(folder / "inputs.yaml", InputsFile, faults, needed=False)
     services = _read(folder / "services.yaml", ServicesFile, faults, needed=False)
     views: list[FeatureView] = []
     for file in sorted((folder / "views").glob("*.yaml")):
@@ -193,6 +196,7 @@ def load_configuration(store_file: str | Path) -> Configuration:
         store=store,
         testers=testers.testers,
         products=products.products,
+        inputs=inputs.inputs,
         views=tuple(views),
         services=services.services,
     )

@@ -129,7 +129,7 @@ def bind_products(registry: Registry, state: RegistryState, config: Configuratio
             if geometry is None:  # no part of it has a place yet: it is bound when the first one comes
                 continue
             tests = {
-                parameter: MeasuredTest(found.test_num, found.test_name, found.occurrence)
+                parameter: MeasuredTest(found.test_num, found.test_name, found.occurrence, found.element)
                 for parameter in view.parameters
                 if (found := setup.parameters.get(parameter))
             }
@@ -155,15 +155,18 @@ def count_outside(snapshot: Snapshot, bindings: dict[str, ProductBinding]) -> di
 
 
 def _changed_lots(snapshot: Snapshot, made_from: dict[str, Any]) -> DataFrame | None:
-    """Lots of the files that came or went since the stored rows were made; None = all of them."""
+    """Lots of the files that came, went or were read anew since the stored rows were made; None = all of them."""
     before = made_from.get("sources", {}).get(n.FILES)
     if before is None:
         return None
     kept = F.col("status").isin(list(n.KEPT))
-    then = snapshot.tables.read(n.FILES, before).where(kept).select(n.FILE_ID)
-    now = snapshot.read(n.FILES).where(kept).select(n.FILE_ID)
-    moved = then.exceptAll(now).unionByName(now.exceptAll(then))
+    then = snapshot.tables.read(n.FILES, before).where(kept).select(n.FILE_ID, "settings")
+    now = snapshot.read(n.FILES).where(kept).select(n.FILE_ID, "settings")
+    moved = then.exceptAll(now).unionByName(now.exceptAll(then)).select(n.FILE_ID)
     runs = snapshot.tables.read(n.WAFER_RUNS, snapshot.versions[n.WAFER_RUNS])
+    earlier = made_from["sources"].get(n.WAFER_RUNS)
+    if earlier not in (None, snapshot.versions[n.WAFER_RUNS]):  # a file read again may tell of another lot now
+        runs = runs.unionByName(snapshot.tables.read(n.WAFER_RUNS, earlier))
     return runs.join(F.broadcast(moved), n.FILE_ID, "left_semi").select(n.LOT_ID).distinct()
 
 

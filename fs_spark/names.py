@@ -58,5 +58,6 @@ TRUNCATED: Final = "truncated"
 UNREADABLE: Final = "unreadable"
 CONFLICTING_RUN: Final = "conflicting_run"
 SUPERSEDED: Final = "superseded"
+DUPLICATE: Final = "duplicate"
 KEPT: Final = (INGESTED, TRUNCATED)
 """Statuses of a file whose rows readers see."""

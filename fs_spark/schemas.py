@@ -61,6 +61,7 @@ FILES: Final = TableLayout(
             "faults": _STRING,
             "warnings": _STRING,
             "run_keys": _STRING,
+            "settings": _STRING,
         },
         required=(n.FILE_ID, "status"),
     )

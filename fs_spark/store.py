@@ -58,17 +58,19 @@ class FeatureStore:
 
         return Registry(self._tables).state()
 
-    def ingest(self, sources: Sequence[str | Path]) -> IngestReport:
+    def ingest(self, sources: Sequence[str | Path] = (), *, again: bool = False, dry_run: bool = False) -> IngestReport:
         """Reads tester files (paths, globs, folders) into `files`, `wafer_runs`, `die_tests`, `tests`, `test_results`.
 
         A file whose decompressed bytes are known changes nothing; one that cannot be read is recorded with its reason
-        and the rest go on; of a cut file the complete parts are kept.
+        and the rest go on; of a cut file the complete parts are kept. With `again`, known files are read anew when
+        they were set aside or when the configuration of their tester or identity is another now (without sources:
+        all delivered ones). With `dry_run` nothing is written.
 
         Raises     RequestError where a source names nothing, before any table changes
         """
         from fs_spark.ingest import ingest
 
-        return ingest(self._tables, self.config, sources)
+        return ingest(self._tables, self.config, sources, again=again, dry_run=dry_run)
 
     def plan(self) -> list[Change]:
         """What `apply` would register. Raises ConfigError for a definition that changed under its version."""

@@ -113,6 +113,7 @@ class ProductMatch(Frozen):
 class ParameterConfig(Frozen):
     test_num: int = Field(ge=0)
     test_name: str
+    element: int | None = Field(default=None, ge=0, description="of an MPR; none for a PTR")
     occurrence: Literal["first", "last"] = "first"
     unit: str = ""
 
@@ -137,6 +138,7 @@ class ProductConfig(Frozen):
     wafer_id: tuple[Rule | Literal["wrr", "wir"], ...] = ("wrr", "wir")
     insertion: tuple[Rule, ...] = ()
     parameters: dict[str, ParameterConfig] = {}
+    deny: tuple[Pattern, ...] = Field(default=(), description="names of tests that may never be a parameter")
     wafer_map: WaferMapConfig = WaferMapConfig()
 
     @model_validator(mode="after")
@@ -144,4 +146,12 @@ class ProductConfig(Frozen):
         bad = [name for name in self.parameters if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name)]
         if bad:
             raise ValueError(f"parameter names take [a-z0-9_] and no double underscore, found {bad}")
+        denied = [
+            f"{name} ({test.test_name!r} matches {pattern!r})"
+            for name, test in self.parameters.items()
+            for pattern in self.deny
+            if re.search(pattern, test.test_name)
+        ]
+        if denied:
+            raise ValueError(f"deny forbids these parameters: {', '.join(denied)}")
         return self

@@ -383,7 +383,8 @@ class Scan:
 
     def places(self, name: str) -> Int64:
         """Where the kept records of a name are."""
-        return self.kept_at[self.kept_kind == KINDS[name]]
+        found: Int64 = self.kept_at[self.kept_kind == KINDS[name]]
+        return found
 
     def numbers(self, at: Int64, dtype: str) -> NDArray[Any]:
         """The numbers of `dtype` (u1, i2, u2, u4, f4) at the byte offsets `at`, (n,)."""

@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fs_spark.errors import StdfError
-from fs_spark.names import DIE_KEYS, INGESTED, TRUNCATED, UNREADABLE
+from fs_spark.names import DIE_KEYS, DUPLICATE, INGESTED, TRUNCATED, UNREADABLE
 from fs_spark.stdf.arrow import LOCAL_US, PART_RESULT, UTC_US
 from fs_spark.stdf.container import Delivered, read_delivered
+from fs_spark.stdf.identity import find_product, find_tester
 from fs_spark.stdf.reader import StdfFile, decode
 from fs_spark.stdf.rules import Availability, ProductConfig, TesterConfig
 
@@ -45,6 +46,7 @@ _FILE: Final = pa.struct(
         "faults": _TEXT,
         "warnings": _TEXT,
         "run_keys": _TEXT,
+        "settings": _TEXT,
     }.items()
 )
 _RUN: Final = pa.struct(
@@ -83,7 +85,15 @@ _TEST: Final = pa.struct(
         "opt_flag": _INT,
     }.items()
 )
-_RESULTS: Final = pa.list_(PART_RESULT)
+_RESULTS: Final = {
+    "result_test": pa.list_(_INT),
+    "result_occurrence": pa.list_(_INT),
+    "result_element": pa.list_(_INT),
+    "result_value": pa.list_(pa.float32()),
+    "result_passed": pa.list_(pa.int8()),
+}
+"""Results of a part side by side, without nulls, since flat arrays are what crosses to the JVM fastest: a value that
+is NaN, an element of -1 and a `passed` of -1 are null; no elements at all is a null list."""
 _PART: Final = pa.struct(
     {
         **dict.fromkeys(("file_id", "run_id", "lot_id", "wafer_id"), _TEXT),
@@ -98,10 +108,13 @@ _PART: Final = pa.struct(
         "time_quality": _TEXT,
         "available_timestamp": UTC_US,
         **dict.fromkeys(("insertion", "product_id", "test_program", "tester"), _TEXT),
-        "results": _RESULTS,
+        **_RESULTS,
     }.items()
 )
 _COUNTS: Final = pa.struct(dict.fromkeys(("tests", "runs", "parts", "results"), _LONG).items())
+_NAMED: Final = pa.struct(
+    {"test_num": pa.list_(_LONG), "test_name": pa.list_(_TEXT), "record": pa.list_(_TEXT)}.items()
+)
 _STAGING: Final = pa.schema(
     {
         "source": _LONG,
@@ -109,6 +122,7 @@ _STAGING: Final = pa.schema(
         "file": _FILE,
         "extends": pa.list_(_TEXT),
         "counts": _COUNTS,
+        "named": _NAMED,
         "run": _RUN,
         "test": _TEST,
         "part": _PART,
@@ -123,9 +137,8 @@ def _ddl(kind: pa.DataType) -> str:
         return f"array<{_ddl(kind.value_type)}>"
     if pa.types.is_timestamp(kind):
         return "timestamp" if kind.tz else "timestamp_ntz"
-    return {_TEXT: "string", _INT: "int", _LONG: "bigint", pa.float32(): "float", pa.float64(): "double"}.get(
-        kind, "boolean"
-    )
+    names = {_TEXT: "string", _INT: "int", _LONG: "bigint", pa.float32(): "float", pa.float64(): "double"}
+    return {**names, pa.int8(): "tinyint"}.get(kind, "boolean")
 
 
 STAGING_DDL: Final = ", ".join(f"{field.name} {_ddl(field.type)}" for field in _STAGING)
@@ -141,6 +154,25 @@ def _structs(table: pa.Table, kind: pa.StructType) -> pa.Array:
     return pa.StructArray.from_arrays(columns, fields=list(kind))
 
 
+def side_by_side(part_results: pa.ListArray) -> dict[str, pa.ListArray]:
+    """The results of parts (lists of structs) as one list per field."""
+    offsets, values = part_results.offsets, part_results.values
+    fields = {name: pc.struct_field(values, name) for name in PART_RESULT.names}
+    element = fields["element"]
+    flat = {
+        "result_test": fields["test_index"],
+        "result_occurrence": fields["occurrence"],
+        "result_value": pc.fill_null(fields["result"], float("nan")),
+        "result_passed": pc.fill_null(fields["passed"].cast(pa.int8()), -1),
+    }
+    lists = {name: pa.ListArray.from_arrays(offsets, column) for name, column in flat.items()}
+    if element.null_count == len(element):
+        lists["result_element"] = pa.nulls(len(part_results), pa.list_(_INT))
+    else:
+        lists["result_element"] = pa.ListArray.from_arrays(offsets, pc.fill_null(element, -1))
+    return lists
+
+
 @dataclass(frozen=True)
 class FileTask:
     """Maps batches of file numbers to staged rows; one file after the other, nothing of a bad one but its row."""
@@ -151,8 +183,11 @@ class FileTask:
     availability: Availability
     margin_us: int
     delivered_us: int
-    known: frozenset[str]
+    known: dict[str, str | None]
+    """Files that need no reading, with the settings that their rows were made with; None = they were set aside."""
     stored_runs: dict[str, tuple[str, int]]
+    again: bool = False
+    """Known files are read when they were set aside, or when their settings are others now."""
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -172,15 +207,31 @@ class FileTask:
             "delivered_bytes": delivered.delivered_bytes,
             "decompressed_bytes": len(delivered.data),
         }
-        if delivered.file_id in self.known:
-            yield self._file(source, {**row, "status": INGESTED, "run_keys": "[]"})
+        if delivered.file_id in self.known and not self.again:
+            yield self._file(source, {**row, "status": DUPLICATE})
             return
         try:
             found = self._decode(delivered, path)
         except StdfError as fault:
             yield self._file(source, {**row, "status": UNREADABLE, "reason": str(fault), "position": 0})
             return
+        row["settings"] = self._settings(found)
+        if self.known.get(delivered.file_id) == row["settings"]:
+            yield self._file(source, {**row, "status": DUPLICATE})
+            return
         yield from self._rows(source, delivered, found, row)
+
+    def _settings(self, found: StdfFile) -> str:
+        """A digest of what the configuration says of this file's times and identity."""
+        tester = find_tester(found.header, self.testers)
+        product = find_product(found.header, self.products)
+        said = [
+            tester.model_dump_json(),
+            product.model_dump_json(include={"product_id", "lot_id", "wafer_id", "insertion"}),
+            self.availability,
+            self.margin_us,
+        ]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
     def _decode(self, delivered: Delivered, path: str) -> StdfFile:
         found = decode(
@@ -196,7 +247,14 @@ class FileTask:
             raise StdfError(f"{found.report.damage}, before any complete part")
         return found
 
-    def _file(self, source: int, row: dict[str, Any], counts: dict[str, int] | None = None, extends: Any = ()) -> Any:
+    def _file(
+        self,
+        source: int,
+        row: dict[str, Any],
+        counts: dict[str, int] | None = None,
+        extends: Any = (),
+        tests: pa.Table | None = None,
+    ) -> Any:
         whole = {"path": self.paths[source], "delivered_at": self.delivered_us, **row}
         file = pa.array([{f.name: whole.get(f.name) for f in _FILE}], _FILE)
         none = {"tests": 0, "runs": 0, "parts": 0, "results": 0}
@@ -208,6 +266,7 @@ class FileTask:
                 "file": file,
                 "extends": pa.array([list(extends)], pa.list_(_TEXT)),
                 "counts": pa.array([counts or none], _COUNTS),
+                "named": pa.array([tests.select(_NAMED.names).to_pydict() if tests is not None else None], _NAMED),
             },
         )
 
@@ -246,12 +305,14 @@ class FileTask:
             "parts": parts.num_rows,
             "results": len(found.part_results.values),
         }
-        yield self._file(source, row, counts, extends)
+        yield self._file(source, row, counts, extends, found.tests)
         if found.runs.num_rows:
             yield _batch(source, "run", found.runs.num_rows, {"run": _structs(found.runs, _RUN)})
         if found.tests.num_rows:
             yield _batch(source, "test", found.tests.num_rows, {"test": _structs(found.tests, _TEST)})
-        whole = parts.append_column("results", found.part_results)
+        whole = parts
+        for name, column in side_by_side(found.part_results).items():
+            whole = whole.append_column(name, column)
         for start in range(0, parts.num_rows, _BATCH):
             piece = whole.slice(start, _BATCH)
             yield _batch(source, "part", piece.num_rows, {"part": _structs(piece, _PART)})

@@ -41,6 +41,12 @@ class MeasuredTest:
     test_num: int
     test_name: str
     occurrence: Literal["first", "last"] = "first"
+    element: int | None = None
+
+    @property
+    def identity(self) -> tuple[int, str, int]:
+        """Number, name and element of an MPR, -1 for a PTR."""
+        return self.test_num, self.test_name, -1 if self.element is None else self.element
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,9 @@ class ProductBinding:
     parameters: Mapping[str, MeasuredTest] = field(default_factory=dict)
 
 
-def _slots(bindings: Mapping[str, ProductBinding], parameters: Sequence[str]) -> list[tuple[int, str]]:
+def _slots(bindings: Mapping[str, ProductBinding], parameters: Sequence[str]) -> list[tuple[int, str, int]]:
     tests = {
-        (test.test_num, test.test_name)
+        test.identity
         for binding in bindings.values()
         for name, test in binding.parameters.items()
         if name in parameters
@@ -61,10 +67,10 @@ def _slots(bindings: Mapping[str, ProductBinding], parameters: Sequence[str]) ->
     return sorted(tests)
 
 
-def _slot_of(slots: Sequence[tuple[int, str]]) -> Column:
+def _slot_of(slots: Sequence[tuple[int, str, int]], element: Column) -> Column:
     chosen = F.lit(None).cast("int")
-    for index, (number, name) in enumerate(slots):
-        here = (F.col(n.TEST_NUM) == number) & (F.col(n.TEST_NAME) == name)
+    for index, (number, name, place) in enumerate(slots):
+        here = (F.col(n.TEST_NUM) == number) & (F.col(n.TEST_NAME) == name) & (element == place)
         chosen = F.when(here, F.lit(index)).otherwise(chosen)
     return chosen
 
@@ -95,7 +101,8 @@ def per_unit_features(
     )
     if test_results is not None and slots:
         require_columns(test_results, _RESULT_COLUMNS, what="test_results")
-        numbers = sorted({number for number, _ in slots})
+        numbers = sorted({number for number, _, _ in slots})
+        element = F.coalesce(F.col(n.ELEMENT), F.lit(-1)) if n.ELEMENT in test_results.columns else F.lit(-1)
         empty = [F.lit(None).cast(die_tests.schema[c].dataType).alias(c) for c in _PART_COLUMNS[4:]]
         wanted = test_results.where(
             F.col(n.TEST_NUM).isin(numbers) & F.col(n.LOT_ID).isNotNull() & F.col(n.WAFER_ID).isNotNull()
@@ -103,7 +110,7 @@ def per_unit_features(
         results = wanted.select(
             *_PART_COLUMNS[:4],
             *empty,
-            _slot_of(slots).alias(_SLOT),
+            _slot_of(slots, element).alias(_SLOT),
             F.col(n.OCCURRENCE),
             F.col(n.RESULT).alias(_VALUE),
         ).where(F.col(_SLOT).isNotNull())
@@ -154,7 +161,7 @@ class _UnitKernel:
 
     view: FeatureView
     bindings: dict[str, ProductBinding]
-    slots: tuple[tuple[int, str], ...]
+    slots: tuple[tuple[int, str, int], ...]
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for unit in split_units(batches, self.view.unit_keys):
@@ -201,7 +208,7 @@ class _UnitKernel:
             column = np.full(parts.num_rows, np.nan)
             test = binding.parameters.get(name)
             if test is not None and len(slot):
-                rows = np.flatnonzero(matched & (slot == slot_of[(test.test_num, test.test_name)]))
+                rows = np.flatnonzero(matched & (slot == slot_of[test.identity]))
                 rows = rows[np.argsort(occurrence[rows], kind="stable")]
                 if test.occurrence == "first":
                     rows = rows[::-1]

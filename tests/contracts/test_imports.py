@@ -19,6 +19,7 @@ LEVELS = {
     "features": 2,
     "stdf": 2,
     "synth": 2,
+    "inputs": 3,
     "config": 3,
     "schemas": 3,
     "jvm": 3,
@@ -42,6 +43,7 @@ LEVELS = {
 ALLOWED = {
     ("kernels", "wafer"),
     ("synth", "stdf"),
+    ("config", "inputs"),
     ("materialize", "registry"),
     ("training", "registry"),
     ("online", "registry"),

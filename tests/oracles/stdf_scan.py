@@ -1,15 +1,24 @@
-"""A naive STDF V4 scanner on `struct` alone: parts, touchdowns, runs, PTR results (semantics, sections 2.2 and 5)."""
+"""A naive STDF V4 scanner on `struct` alone: framing, parts, touchdowns, runs, results (semantics, 2.2 and 5)."""
 
 import math
 import struct
 from typing import Any
+
+from tests.oracles.stdf_results import NAMES, REQUIRED, TSR, name_tests, read_result, read_summary
 
 MISSING_COORDINATE = -32768
 MISSING_BIN = 65535
 
 FAR, MIR, MRR = (0, 10), (1, 10), (1, 20)
 WIR, WRR = (2, 10), (2, 20)
-PIR, PRR, PTR = (5, 10), (5, 20), (15, 10)
+PIR, PRR = (5, 10), (5, 20)
+KNOWN = {
+    (0, 10), (0, 20), (0, 30),
+    (1, 10), (1, 20), (1, 30), (1, 40), (1, 50), (1, 60), (1, 62), (1, 63), (1, 70), (1, 80),
+    (1, 90), (1, 91), (1, 92), (1, 93), (1, 94),
+    (2, 10), (2, 20), (2, 30), (5, 10), (5, 20), (10, 30),
+    (15, 10), (15, 15), (15, 20), (15, 30), (20, 10), (20, 20), (50, 10), (50, 30),
+}  # fmt: skip
 
 
 def scan(data):
@@ -22,15 +31,26 @@ def scan(data):
     wafers          per WIR: head, start_t, wafer_id, run
     wafer_ends      per WRR: head, finish_t, wafer_id
     parts           per PRR in file order, without pseudo-parts: head, site, run, touchdown, part_id, part_flg, passed,
-                    hard_bin, soft_bin, x, y, test_t, results = [(test_num, test_txt, result, occurrence)] of its PTRs
+                    hard_bin, soft_bin, x, y, test_t,
+                    results = [(record, test_num, name, occurrence, element, result, passed)] in file order
+    tests           record, test_num, name, unit, low_limit, high_limit by their first record, then those of TSRs alone
     pseudo_parts    how many were dropped
+    damage          None, "cut", "framing", "second_far" or "no_mrr"; position is the byte at which the walk stopped
+    faults          counts of structural damage by name, without zeros
 
     `run` counts the wafer runs of the file (a WIR, or the parts of a head before its first WIR) as they begin, from 0.
-    `touchdown` counts from 0 within the run. `occurrence` counts equal (test_num, test_txt) within the part, from 0.
+    `touchdown` counts from 0 within the run. `occurrence` counts records of the same test within the part, from 0.
     """
     order = byte_order(data)
-    records = list(read_records(data, order))
-    u2, u4, i2, r4 = (struct.Struct(order + code) for code in "HIhf")
+    records, position, damage = read_records(data, order)
+    faults = dict.fromkeys(
+        ("unknown_records", "unclosed_parts", "lonely_prr", "results_outside_parts", "short_records",
+         "overlong_fields", "missing_mrr", "repeated_mir", "padding_bytes"), 0
+    )  # fmt: skip
+    if damage is None and position < len(data):
+        faults["padding_bytes"] = len(data) - position
+    results, summaries = [], []
+    u2, u4, i2 = (struct.Struct(order + code) for code in "HIh")
 
     def number(layout, offset, end, default):
         return layout.unpack_from(data, offset)[0] if offset + layout.size <= end else default
@@ -43,12 +63,12 @@ def scan(data):
         return data[offset + 1 : min(stop, end)].decode("latin-1"), stop
 
     start_t = finish_t = None
+    mirs = mrrs = 0
     wafers, wafer_ends = [], []
     opened = []  # every part at its PIR
     closed = []  # the same dicts at their PRR
     open_parts: dict[Any, Any] = {}  # (head, site) -> part
     last_wir: dict[Any, Any] = {}  # head -> record index of its last WIR
-    name_of_test = {}  # test_num -> text of the first PTR that has one
 
     def open_part(head, site, index):
         if (head, site) in open_parts:  # its PRR never came: no part, and open no longer
@@ -62,24 +82,37 @@ def scan(data):
         kind = (typ, sub)
         begin = offset + 4
         end = begin + length
-        if kind == PTR and length >= 6:
-            test_num = u4.unpack_from(data, begin)[0]
-            test_txt, _ = text(begin + 12, end)
-            if test_txt and test_num not in name_of_test:
-                name_of_test[test_num] = test_txt
-            part = open_parts.get((data[begin + 4], data[begin + 5]))
-            if part is not None:
-                result = None
-                if length >= 12 and data[begin + 6] & 0b0011_1111 == 0 and data[begin + 7] & 0b0000_0111 == 0:
-                    result = r4.unpack_from(data, begin + 8)[0]
-                    if math.isnan(result):
-                        result = None
-                part["results"].append((test_num, test_txt, result))
+        if kind not in KNOWN:
+            faults["unknown_records"] += 1
+        if kind in REQUIRED:
+            if length < REQUIRED[kind]:
+                faults["short_records"] += 1
+            if length >= 6:
+                result = read_result(data, kind, begin, end, order)
+                results.append(result)
+                if result["over"]:
+                    faults["overlong_fields"] += 1
+                part = open_parts.get((data[begin + 4], data[begin + 5]))
+                if part is None:
+                    faults["results_outside_parts"] += 1
+                else:
+                    part["results"].append(result)
+        elif kind == TSR:
+            summary = read_summary(data, begin, end, order)
+            if summary is not None:
+                summaries.append(summary)
+        elif kind == PIR and length < 2:
+            faults["short_records"] += 1
         elif kind == PIR and length >= 2:
             open_part(data[begin], data[begin + 1], index)
-        elif kind == PRR and length >= 2:
+        elif kind == PRR and length < 2:
+            faults["short_records"] += 1
+        elif kind == PRR:
+            if length < 7:
+                faults["short_records"] += 1
             head, site = data[begin], data[begin + 1]
             if (head, site) not in open_parts:  # a PRR without a PIR is a part without results
+                faults["lonely_prr"] += 1
                 open_part(head, site, index)
             part = open_parts.pop((head, site))
             part["closed_at"] = index
@@ -107,22 +140,35 @@ def scan(data):
             wafer_id, _ = text(begin + 26, end)
             wafer_ends.append({"head": data[begin], "finish_t": number(u4, begin + 2, end, None), "wafer_id": wafer_id})
         elif kind == MIR:
+            mirs += 1
             start_t = number(u4, begin + 4, end, None)
         elif kind == MRR:
+            mrrs += 1
             finish_t = number(u4, begin, end, None)
 
     pseudo = [part for part in closed if is_pseudo(part)]
     parts = [part for part in closed if not is_pseudo(part)]
+    faults["unclosed_parts"] = sum("part_id" not in part for part in opened)
+    faults["missing_mrr"] = int(mrrs == 0)
+    faults["repeated_mir"] = max(mirs - 1, 0)
+    if damage is None and mrrs == 0:
+        damage = "no_mrr"
     # A pseudo-part is as if it had never been there: it neither begins a touchdown nor keeps one open.
-    opened = [part for part in opened if "part_id" not in part or not is_pseudo(part)]
+    opened = [part for part in opened if part["site"] != 255 and ("part_id" not in part or not is_pseudo(part))]
     number_runs(wafers, parts)
     number_touchdowns(opened)
+    tests = name_tests(results, summaries)
     for part in parts:
-        part["results"] = with_occurrence(part["results"], name_of_test)
+        part["results"] = with_occurrence(part["results"], tests)
     return {
         "byte_order": order,
         "records": records,
-        "trailing_bytes": len(data) - (records[-1][2] + 4 + records[-1][3]),
+        "trailing_bytes": len(data) - position,
+        "position": position,
+        "damage": damage,
+        "faults": {name: count for name, count in faults.items() if count},
+        "tests": tests,
+        "mirs": mirs,
         "start_t": start_t,
         "finish_t": finish_t,
         "wafers": wafers,
@@ -143,14 +189,28 @@ def byte_order(data):
 
 
 def read_records(data, order):
+    """The records, the byte at which the walk over them stops, and why it stops before the end (None: it does not)."""
     header = struct.Struct(order + "HBB")
+    records = []
     offset = 0
-    while offset + 4 <= len(data):
+    while offset < len(data):
+        if offset + 4 > len(data):
+            return records, offset, "cut"
         length, typ, sub = header.unpack_from(data, offset)
-        if offset + 4 + length > len(data):
-            break
-        yield typ, sub, offset, length
-        offset += 4 + length
+        if data[offset : offset + 4] == bytes(4) and not data[offset:].strip(b"\0"):
+            return records, offset, None  # padding up to the end
+        after = offset + 4 + length
+        if after > len(data):
+            return records, offset, "cut"
+        if (typ, sub) == FAR and offset > 0:
+            return records, offset, "second_far"
+        if (typ, sub) not in KNOWN and after < len(data):
+            follower = (data[after + 2], data[after + 3]) if after + 4 <= len(data) else None
+            if follower not in KNOWN:
+                return records, offset, "framing"
+        records.append((typ, sub, offset, length))
+        offset = after
+    return records, offset, None
 
 
 def is_pseudo(part):
@@ -192,13 +252,16 @@ def number_touchdowns(opened):
                 part["touchdown"] = number
 
 
-def with_occurrence(results, name_of_test):
-    """Names filled from the first PTR of the same number, and the count of equal (number, name) so far in the part."""
+def with_occurrence(results, tests):
+    """The rows of one part: an MPR gives one per element, which share the occurrence of their record."""
     seen: dict[Any, Any] = {}
-    numbered = []
-    for test_num, test_txt, result in results:
-        name = test_txt or name_of_test.get(test_num, "")
-        occurrence = seen.get((test_num, name), 0)
-        seen[test_num, name] = occurrence + 1
-        numbered.append((test_num, name, result, occurrence))
-    return numbered
+    rows = []
+    for result in results:
+        occurrence = seen.get(result["test"], 0)
+        seen[result["test"]] = occurrence + 1
+        test = tests[result["test"]]
+        for element, value in result["values"]:
+            rows.append(
+                (NAMES[result["kind"]], test["test_num"], test["name"], occurrence, element, value, result["passed"])
+            )
+    return rows

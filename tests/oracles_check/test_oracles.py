@@ -439,10 +439,15 @@ def test_scan_of_a_file_made_by_hand(order):
     assert [(part["hard_bin"], part["soft_bin"]) for part in parts] == [(1, 2), (1, None), (1, 2)]
     assert column(parts, "test_t") == [250, 250, 250]
     assert column(parts, "results") == [
-        [(5, "vdd", 2.5, 0), (6, "idd", None, 0)],
-        [(5, "vdd", 1.5, 0), (6, "idd", None, 0), (7, "", 8.0, 0)],
-        [(5, "vdd", 1.0, 0), (5, "vdd", None, 1)],
+        [("PTR", 5, "vdd", 0, None, 2.5, True), ("PTR", 6, "idd", 0, None, None, True)],
+        [
+            ("PTR", 5, "vdd", 0, None, 1.5, True),
+            ("PTR", 6, "idd", 0, None, None, True),
+            ("PTR", 7, "", 0, None, 8.0, None),
+        ],
+        [("PTR", 5, "vdd", 0, None, 1.0, True), ("PTR", 5, "vdd", 1, None, None, True)],
     ]
+    assert (found["damage"], found["position"], found["faults"]) == ("cut", len(small_file(order)) - 5, {})
 
 
 def test_scan_touchdowns_and_runs_by_hand():
@@ -609,7 +614,7 @@ def test_diamond40():
     logged: dict[Any, Any] = {}  # the file's own number -> touchdown numbers found here
     for part in parts:
         touchdowns.setdefault(part["touchdown"], set()).add((part["x"], part["y"]))
-        (own,) = {result for _, name, result, _ in part["results"] if name.startswith("NB_TouchDownNumber")}
+        (own,) = {row[5] for row in part["results"] if row[2].startswith("NB_TouchDownNumber")}
         logged.setdefault(own, set()).add(part["touchdown"])
     assert sorted(touchdowns) == list(range(1041))
     assert len(logged) == 1041
@@ -628,7 +633,7 @@ def test_a595_three_wafers_in_one_file():
     dies = [{(part["x"], part["y"]) for part in found["parts"] if part["run"] == run} for run in range(3)]
     assert [len(of_run) for of_run in dies] == [112, 112, 112]
     assert len(found["parts"]) == 336
-    assert (ptr_count(found), sum(len(part["results"]) for part in found["parts"])) == (31_605, 31_605)
+    assert (ptr_count(found), sum(len(part["results"]) for part in found["parts"])) == (31_605, 31_605 + 4_649)
 
 
 def test_2a816_a_wafer_run_twice():

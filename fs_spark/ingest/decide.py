@@ -1,0 +1,97 @@
+"""What becomes of each file of a delivery, given what is stored: pure, on plain rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fs_spark import names as n
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file that is in `files`; `settings` names the configuration that its rows were made with."""
+
+    file_id: str
+    path: str
+    status: str
+    reason: str | None
+    settings: str | None
+    decompressed_bytes: int
+    run_keys: tuple[str, ...]
+
+    @classmethod
+    def of(cls, row: Any) -> StoredFile:
+        """From a row of `files`, or one that would become it."""
+        return cls(
+            row[n.FILE_ID],
+            row["path"],
+            row["status"],
+            row["reason"],
+            row["settings"],
+            row["decompressed_bytes"] or 0,
+            tuple(json.loads(row["run_keys"] or "[]")),
+        )
+
+    @property
+    def kept(self) -> bool:
+        return self.status in n.KEPT
+
+
+@dataclass(frozen=True)
+class Decision:
+    """`row` is the file's staged row; `unchanged` is one whose row in `files` would be the same again."""
+
+    row: Any
+    status: str
+    reason: str | None
+    unchanged: bool = False
+
+    @property
+    def file(self) -> Any:
+        return self.row["file"]
+
+
+def decide(read: Sequence[Any], stored: dict[str, StoredFile]) -> tuple[list[Decision], dict[str, str]]:
+    """Status and reason of each file read, in the order of delivery, and which files are superseded (by which).
+
+    A known run with other content supersedes a stored file that was cut or that it extends; else it is set aside.
+    """
+    fresh = {row["file"][n.FILE_ID] for row in read if row["file"]["status"] != n.DUPLICATE}
+    holder = {key: s for s in stored.values() if s.kept and s.file_id not in fresh for key in s.run_keys}
+    superseded: dict[str, str] = {}
+    seen: set[str] = set()
+    decisions: list[Decision] = []
+    # of files that tell of the same run in one delivery, a whole one goes before a cut one
+    for row in sorted(read, key=lambda r: (r["file"]["status"] != n.INGESTED, r["source"])):
+        file = row["file"]
+        file_id, status, reason = file[n.FILE_ID], file["status"], file["reason"]
+        if status == n.DUPLICATE or file_id in seen:
+            decisions.append(Decision(row, n.DUPLICATE, "these bytes were ingested before"))
+            continue
+        seen.add(file_id)
+        known = stored.get(file_id)
+        if known is not None and known.status == n.SUPERSEDED:
+            decisions.append(Decision(row, n.DUPLICATE, "a later delivery holds the whole run"))
+            continue
+        keys = json.loads(file["run_keys"] or "[]") if status in n.KEPT else []
+        replaced = set()
+        for key in keys:
+            before = holder.get(key)
+            if before is None or before.file_id == file_id:
+                continue
+            if before.file_id in row["extends"] or (before.status == n.TRUNCATED and status == n.INGESTED):
+                replaced.add(before.file_id)
+            else:
+                status = n.CONFLICTING_RUN
+                reason = f"tells of a run that file {before.path} holds with other content"
+                break
+        if status in n.KEPT:
+            superseded |= dict.fromkeys(replaced, file_id)
+            now = StoredFile.of({**file.asDict(), "status": status})
+            holder |= dict.fromkeys(keys, now)
+        same = known is not None and (known.status, known.reason) == (status, reason) and status not in n.KEPT
+        decisions.append(Decision(row, status, reason, unchanged=same))
+    return sorted(decisions, key=lambda decision: decision.row["source"]), superseded

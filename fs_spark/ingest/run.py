@@ -1,0 +1,169 @@
+"""An ingest: what was delivered, in batches, with progress; the report of what became of each file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from fs_spark import names as n
+from fs_spark.config import Configuration
+from fs_spark.errors import RequestError
+from fs_spark.ingest.batch import ingest_batch
+from fs_spark.ingest.decide import StoredFile
+from fs_spark.schemas import LAYOUTS
+from fs_spark.stdf.sources import find_files
+from fs_spark.stdf.staging import FileTask
+from fs_spark.tables import Tables
+
+log = logging.getLogger(__name__)
+
+TABLES: Final = (n.FILES, n.WAFER_RUNS, n.DIE_TESTS, n.TESTS, n.TEST_RESULTS)
+_BATCH_BYTES: Final = 4 << 30
+"""Estimated decompressed bytes of a batch: what a job that dies has to read again, and what is staged on disk."""
+_PACKED_RATIO: Final = 10  # STDF files pack to a tenth
+
+
+@dataclass(frozen=True)
+class FileOutcome:
+    """What became of one delivered file; `duplicate` is one whose bytes are known already."""
+
+    path: str
+    status: str
+    reason: str | None
+    file_id: str
+    parts: int
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """`seconds` and the sizes are of all files together."""
+
+    files: tuple[FileOutcome, ...]
+    dry_run: bool = False
+    seconds: float = 0.0
+    decompressed_bytes: int = 0
+
+    @property
+    def set_aside(self) -> tuple[FileOutcome, ...]:
+        return tuple(f for f in self.files if f.status not in (n.INGESTED, n.DUPLICATE))
+
+    @property
+    def exit_code(self) -> int:
+        """0 all good, 3 some set aside or cut, 2 nothing was readable."""
+        if not self.set_aside:
+            return 0
+        readable = any(f.status in (n.INGESTED, n.DUPLICATE, n.TRUNCATED, n.SUPERSEDED) for f in self.files)
+        return 3 if readable else 2
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "files": [vars(f) for f in self.files],
+            "set_aside": len(self.set_aside),
+            "dry_run": self.dry_run,
+            "seconds": round(self.seconds, 3),
+            "decompressed_bytes": self.decompressed_bytes,
+        }
+
+
+def _stored_files(tables: Tables) -> dict[str, StoredFile]:
+    if not tables.exists(n.FILES):
+        return {}
+    wanted = (n.FILE_ID, "path", "status", "reason", "settings", "decompressed_bytes", "run_keys")
+    return {row[n.FILE_ID]: StoredFile.of(row) for row in tables.read(n.FILES).select(*wanted).collect()}
+
+
+def _weight(path: str) -> int:
+    """Estimated decompressed size; a middling one where it is not known."""
+    try:
+        size = os.path.getsize(path)
+    except OSError:
+        return 64 << 20
+    return size if path.lower().endswith((".stdf", ".std")) else size * _PACKED_RATIO
+
+
+def batches_of(paths: Sequence[str]) -> Iterator[tuple[list[str], int]]:
+    """The files in their order, cut into batches; with the estimated size of each batch."""
+    batch: list[str] = []
+    size = 0
+    for path in paths:
+        weight = _weight(path)
+        if batch and size + weight > _BATCH_BYTES:
+            yield batch, size
+            batch, size = [], 0
+        batch.append(path)
+        size += weight
+    if batch:
+        yield batch, size
+
+
+def ingest(
+    tables: Tables,
+    config: Configuration,
+    sources: Sequence[str | Path],
+    *,
+    again: bool = False,
+    dry_run: bool = False,
+) -> IngestReport:
+    """Reads files and writes their rows; see `FeatureStore.ingest`."""
+    stored = _stored_files(tables)
+    if again and not sources:
+        delivered = sorted({file.path for file in stored.values() if file.status != n.SUPERSEDED})
+        gone = {path for path in delivered if "://" not in path and not os.path.exists(path)}
+        for path in sorted(gone):
+            log.warning("%s is not there any more and stays as it is", path)
+        sources = [path for path in delivered if path not in gone]
+        if not sources:
+            raise RequestError("no delivered file is where it was. Hint: name files, globs or folders")
+    paths = find_files(sources)
+    if not dry_run:
+        for name in TABLES:
+            tables.create(name, LAYOUTS[name])
+    setting = hashlib.sha256(
+        json.dumps(
+            [t.model_dump_json() for t in config.testers] + [p.model_dump_json() for p in config.products]
+        ).encode()
+    ).hexdigest()
+    log.info("reading %d files, %d are known", len(paths), len(stored))
+    work = list(batches_of(paths))
+    expected = sum(size for _, size in work) or 1
+    started, done_files, done_size, done_bytes = time.monotonic(), 0, 0, 0
+    outcomes: list[FileOutcome] = []
+    for some, size in work:
+        task = FileTask(
+            paths=tuple(some),
+            testers=config.testers,
+            products=config.products,
+            availability=config.store.availability,
+            margin_us=round(config.store.availability_margin.total_seconds() * 1e6),
+            delivered_us=round(datetime.now(UTC).timestamp() * 1e6),
+            known={file.file_id: file.settings if file.kept else None for file in stored.values()},
+            stored_runs={
+                key: (file.file_id, file.decompressed_bytes)
+                for file in stored.values()
+                if file.kept
+                for key in file.run_keys
+            },
+            again=again,
+        )
+        decisions, changed = ingest_batch(tables, task, stored, setting=setting, dry_run=dry_run)
+        stored |= {file.file_id: file for file in changed}
+        outcomes += [
+            FileOutcome(d.file["path"], d.status, d.reason, d.file[n.FILE_ID], d.file["parts"] or 0) for d in decisions
+        ]
+        done_files, done_size = done_files + len(some), done_size + size
+        done_bytes += sum(d.file["decompressed_bytes"] or 0 for d in decisions)
+        spent = time.monotonic() - started
+        left = spent * (expected - done_size) / done_size if done_size else 0.0
+        log.info(
+            "%d of %d files, %.0f MB, %.1f MB/s, %.0f s left",
+            done_files, len(paths), done_bytes / 1e6, done_bytes / 1e6 / max(spent, 1e-9), left,
+        )  # fmt: skip
+    return IngestReport(tuple(outcomes), dry_run, time.monotonic() - started, done_bytes)

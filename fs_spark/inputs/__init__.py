@@ -1,0 +1,46 @@
+"""Files that are not STDF, by the entries of `inputs.yaml`: the same tables come out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fs_spark.inputs.die_table import read_die_file, read_die_table
+from fs_spark.inputs.layout import InputFile
+from fs_spark.inputs.lot_report import Beside
+from fs_spark.inputs.map_files import read_map
+from fs_spark.inputs.naming import find_entry
+from fs_spark.inputs.rules import DieTableEntry, InputEntry
+from fs_spark.inputs.run_clock import Delivery
+from fs_spark.stdf.container import Delivered, read_delivered, unpack
+
+__all__ = ["Beside", "Delivery", "InputFile", "files_beside", "find_entry", "read_die_table", "read_input"]
+
+
+def files_beside(path: str | Path) -> Beside:
+    """Reads files by their name relative to the folder of `path`."""
+    folder = Path(path).parent
+
+    def read(name: str) -> bytes:
+        return read_delivered(folder / name).data
+
+    return read
+
+
+def read_input(
+    name: str,
+    data: bytes | Delivered,
+    entry: InputEntry,
+    *,
+    delivery: Delivery | None = None,
+    beside: Beside | None = None,
+) -> InputFile:
+    """Reads one file, plain or packed, by its entry (`find_entry`). `name` is its name or path.
+
+    `beside` reads the report of a lot, where the entry names one: `files_beside(path)`.
+
+    Raises     StdfError where the file cannot be read as its entry says, with every fault that was found
+    """
+    delivered = unpack(data) if isinstance(data, bytes) else data
+    if isinstance(entry, DieTableEntry):
+        return read_die_file(delivered, entry, name=name, delivery=delivery)
+    return read_map(delivered, entry, name=name, delivery=delivery, beside=beside)
