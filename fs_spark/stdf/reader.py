@@ -16,6 +16,7 @@ from fs_spark.errors import StdfError
 from fs_spark.stdf import arrow, framing
 from fs_spark.stdf.container import Delivered, read_delivered, unpack
 from fs_spark.stdf.identity import Identity, find_tester
+from fs_spark.stdf.layouts import CPU_TYPES
 from fs_spark.stdf.logged_clock import LoggedClock
 from fs_spark.stdf.parts import read_parts
 from fs_spark.stdf.records import Fields, read_fields, read_generic
@@ -147,6 +148,7 @@ def _faults(scanned: Scan) -> dict[str, int]:
         "overlong_fields": scanned.overlong_fields,
         "missing_mrr": int(not scanned.counts[framing.KINDS["MRR"]]),
         "repeated_mir": max(mirs - 1, 0),
+        "cpu_type": int(scanned.data[4] != CPU_TYPES["big" if scanned.big_endian else "little"]),
     }
     if scanned.why == framing.PADDING:
         found["padding_bytes"] = len(scanned.data) - scanned.stopped_at

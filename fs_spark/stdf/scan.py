@@ -412,6 +412,8 @@ def scan(data: bytes) -> Scan:
         raise StdfError(f"not an STDF file: its FAR record has the length bytes {data[:2].hex(' ')}, not 2")
     if data[5] != 4:
         raise StdfError(f"STDF version {data[5]} at byte 5. Hint: only V4 files can be read")
+    if data[4] == 0:
+        raise StdfError("CPU_TYPE 0 at byte 4: floats of a VAX. Hint: convert the file to IEEE numbers (CPU_TYPE 2)")
     buffer = np.frombuffer(data, np.uint8)
     counts, stopped_at, why = survey(buffer, big)
     n_results = int(counts[[PTR, MPR, FTR]].sum())

@@ -24,7 +24,7 @@ KNOWN = {
 def scan(data):
     """What a decompressed STDF V4 file holds, up to its last complete record.
 
-    byte_order      "<" or ">", from FAR's CPU_TYPE
+    byte_order      "<" or ">", from FAR
     records         (typ, sub, offset of the record's header, REC_LEN) per record
     trailing_bytes  bytes after the last complete record
     start_t, finish_t   of MIR and MRR, None when the record is absent
@@ -45,8 +45,9 @@ def scan(data):
     records, position, damage = read_records(data, order)
     faults = dict.fromkeys(
         ("unknown_records", "unclosed_parts", "lonely_prr", "results_outside_parts", "short_records",
-         "overlong_fields", "missing_mrr", "repeated_mir", "padding_bytes"), 0
+         "overlong_fields", "missing_mrr", "repeated_mir", "padding_bytes", "cpu_type"), 0
     )  # fmt: skip
+    faults["cpu_type"] = int(data[4] != {"<": 2, ">": 1}[order])
     if damage is None and position < len(data):
         faults["padding_bytes"] = len(data) - position
     results, summaries = [], []
@@ -179,13 +180,13 @@ def scan(data):
 
 
 def byte_order(data):
-    """From FAR, the first record: CPU_TYPE 1 is big-endian (Sun), 0 (VAX) and 2 (PC) are little-endian."""
+    """From REC_LEN of FAR, the first record, which is 2 in the file's order; CPU_TYPE 0 has floats of another kind."""
     if len(data) < 6 or (data[2], data[3]) != FAR:
         raise ValueError("not an STDF V4 file: it does not begin with FAR")
-    orders = {0: "<", 1: ">", 2: "<"}
-    if data[4] not in orders or data[5] != 4:
-        raise ValueError(f"FAR has CPU_TYPE {data[4]} and STDF_VER {data[5]}")
-    return orders[data[4]]
+    orders = {b"\x02\x00": "<", b"\x00\x02": ">"}
+    if bytes(data[:2]) not in orders or data[5] != 4 or data[4] == 0:
+        raise ValueError(f"FAR has REC_LEN bytes {data[:2]}, CPU_TYPE {data[4]} and STDF_VER {data[5]}")
+    return orders[bytes(data[:2])]
 
 
 def read_records(data, order):

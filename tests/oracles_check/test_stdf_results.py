@@ -69,7 +69,9 @@ def test_elements_of_an_mpr_share_the_occurrence_of_their_record(order):
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_an_ftr_has_its_name_behind_its_arrays(order):
-    records = in_part(order, ftr(order, 7, "scan"), ftr(order, 7, "scan", flag=0b1000_0000), ptr(order, 7, 1.0, cn("v")))
+    records = in_part(
+        order, ftr(order, 7, "scan"), ftr(order, 7, "scan", flag=0b1000_0000), ptr(order, 7, 1.0, cn("v"))
+    )
     records.insert(3, record(order, 15, 20, struct.pack(order + "IBB", 7, 1, 0)))  # stops before its flag
     found = scan(file_of(order, *records))
     assert found["parts"][0]["results"] == [
@@ -124,7 +126,9 @@ def test_where_the_walk_over_the_records_stops():
 
 def test_faults_of_parts():
     pir, prr = record("<", 5, 10, b"\1\0"), record("<", 5, 20, struct.pack("<BBBHHHhhI", 1, 0, 0, 3, 1, 1, 3, 4, 250))
-    found = scan(file_of("<", ptr("<", 5, 1.0), prr, pir, pir, record("<", 5, 20, b"\1\0\0"), record("<", 5, 10, b"\1")))
+    found = scan(
+        file_of("<", ptr("<", 5, 1.0), prr, pir, pir, record("<", 5, 20, b"\1\0\0"), record("<", 5, 10, b"\1"))
+    )
     assert found["faults"] == {
         "unclosed_parts": 1, "lonely_prr": 1, "results_outside_parts": 1, "short_records": 2,
     }  # fmt: skip
