@@ -18,8 +18,8 @@ from pyspark.storagelevel import StorageLevel
 
 from fs_spark import names as n
 from fs_spark.ingest.decide import Decision, StoredFile, decide
+from fs_spark.ingest.staging import STAGING_DDL, FileTask
 from fs_spark.schemas import LAYOUTS
-from fs_spark.stdf.staging import STAGING_DDL, FileTask
 from fs_spark.tables import Tables
 
 log = logging.getLogger(__name__)

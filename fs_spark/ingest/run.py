@@ -18,9 +18,10 @@ from fs_spark.config import Configuration
 from fs_spark.errors import RequestError
 from fs_spark.ingest.batch import ingest_batch
 from fs_spark.ingest.decide import StoredFile
+from fs_spark.ingest.staging import FileTask
+from fs_spark.inputs import find_entry
 from fs_spark.schemas import LAYOUTS
 from fs_spark.stdf.sources import find_files
-from fs_spark.stdf.staging import FileTask
 from fs_spark.tables import Tables
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ def ingest(
         sources = [path for path in delivered if path not in gone]
         if not sources:
             raise RequestError("no delivered file is where it was. Hint: name files, globs or folders")
-    paths = find_files(sources)
+    paths = find_files(sources, others=lambda path: find_entry(path, config.inputs) is not None)
     if not dry_run:
         for name in TABLES:
             tables.create(name, LAYOUTS[name])
@@ -144,6 +145,7 @@ def ingest(
             availability=config.store.availability,
             margin_us=round(config.store.availability_margin.total_seconds() * 1e6),
             delivered_us=round(datetime.now(UTC).timestamp() * 1e6),
+            inputs=config.inputs,
             known={file.file_id: file.settings if file.kept else None for file in stored.values()},
             stored_runs={
                 key: (file.file_id, file.decompressed_bytes)

@@ -242,7 +242,7 @@ def _link(data: Any, size: Any, big: Any, unread: Any, n_kept: Any, n_parts: Any
                 head_run[np.int64(data[at])] = w
                 w += 1
         at = end
-    touchdown = _touchdowns(part_head[:p], part_begin[:p], part_end[:p], part_pseudo[:p])
+    touchdown = _touchdowns(part_head[:p], part_run[:p], part_begin[:p], part_end[:p], part_pseudo[:p])
     return (
         (kept_at, kept_kind),
         (part_prr[:p], part_run[:p], touchdown, part_pir[:p], part_pseudo[:p], part_rows[:p]),
@@ -253,14 +253,20 @@ def _link(data: Any, size: Any, big: Any, unread: Any, n_kept: Any, n_parts: Any
 
 
 @njit(cache=True, nogil=True)
-def _touchdowns(head: Any, begin: Any, end: Any, pseudo: Any) -> Any:
-    """Number of each part's touchdown from the bytes at which the parts begin and end; pseudo-parts have none."""
+def _touchdowns(head: Any, run: Any, begin: Any, end: Any, pseudo: Any) -> Any:
+    """Number of each part's touchdown from the bytes at which the parts begin and end; pseudo-parts have none.
+
+    A part that was never closed holds its touchdown open to the end of its run, not of the file.
+    """
     out = np.full(head.shape[0], -1, np.int64)
     busy_until = np.full(256, -1, np.int64)
     current = np.full(256, -1, np.int64)
+    run_of = np.full(256, -2, np.int64)
     touchdown = -1
     for p in range(head.shape[0]):
         if not pseudo[p]:
+            if run[p] != run_of[head[p]]:
+                run_of[head[p]], busy_until[head[p]] = run[p], -1
             if begin[p] > busy_until[head[p]]:
                 touchdown += 1
                 current[head[p]] = touchdown

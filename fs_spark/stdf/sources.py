@@ -10,7 +10,7 @@ import fnmatch
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +37,10 @@ def _parts(uri: str) -> tuple[str, str, str]:
     found = None if _CONTAINER.match(uri) else _PASSWORD.match(rest)
     bare, _, query = rest[found.end() if found else 0 :].partition("?")
     return found[0][:-1] if found else "", scheme + mark + bare, query
+
+
+Wanted = Callable[[str], bool]
+"""Whether a file of a folder is taken, by its path."""
 
 
 def without_credentials(source: str) -> str:
@@ -113,7 +117,7 @@ def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     return fnmatch.fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
 
 
-def _behind_uri(uri: str) -> list[str]:
+def _behind_uri(uri: str, wanted: Wanted) -> list[str]:
     """The files behind a URI, with its query. Of the wildcards `?` begins the query."""
     from pyarrow import fs
 
@@ -136,7 +140,7 @@ def _behind_uri(uri: str) -> list[str]:
     if pattern:
         names = [name for name in names if _fits(name.split("/"), pattern)]
     else:
-        names = [name for name in names if name.lower().endswith(_STDF_SUFFIXES)]
+        names = [name for name in names if wanted(f"{path}/{name}")]
     if not isinstance(files, fs.PyFileSystem):  # fsspec takes names as they are
         names = [name.replace("%", "%25").replace("?", "%3F") for name in names]
     folder = bare if bare.endswith("/") else bare + "/"
@@ -150,15 +154,15 @@ def _local_path(source: str) -> str | None:
     return None if "://" in source else source
 
 
-def _behind(source: str) -> list[str]:
+def _behind(source: str, wanted: Wanted) -> list[str]:
     path = _local_path(source)
     if path is None:
         with _told(source):
-            found = _behind_uri(source)
+            found = _behind_uri(source, wanted)
         folder = not _WILD.search(source)
     elif folder := os.path.isdir(path):
         inside = Path(path).rglob("*")
-        found = [str(p) for p in inside if p.name.lower().endswith(_STDF_SUFFIXES) and p.is_file()]
+        found = [str(p) for p in inside if wanted(str(p)) and p.is_file()]
     else:
         found = [p for p in [path, *glob.glob(path, recursive=True)] if os.path.isfile(p)]
     if found:
@@ -171,15 +175,21 @@ def _behind(source: str) -> list[str]:
     raise RequestError(f"{shown}: no such file or folder")
 
 
-def find_files(sources: Sequence[str | Path]) -> list[str]:
-    """The files behind paths, URIs, globs and folders (of which the STDF names), sorted, each once.
+def find_files(sources: Sequence[str | Path], *, others: Wanted = lambda path: False) -> list[str]:
+    """The files behind paths, URIs, globs and folders, sorted, each once.
+
+    Of a folder are taken the files with names of STDF, and those that `others` says yes to.
 
     Raises     RequestError that lists every source which names nothing
     """
     found, faults = set[str](), []
+
+    def wanted(path: str) -> bool:
+        return path.lower().endswith(_STDF_SUFFIXES) or others(path)
+
     for source in map(str, sources):
         try:
-            found.update(_behind(source))
+            found.update(_behind(source, wanted))
         except FsSparkError as fault:
             faults.append(str(fault))
     if faults:

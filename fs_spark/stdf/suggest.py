@@ -232,8 +232,8 @@ def short_name(text: str, taken: set[str]) -> str:
 def suggest(found: StdfFile, *, deny: Sequence[str] = (), limit: int = 10) -> Suggestion:
     """Tests that look like measurements, those whose neighbors correlate most first, and the ones that are metadata.
 
-    Left out besides: fewer than half of the parts with results have a value, ten distinct values or less, correlated above 0.98
-    with one that is proposed already, or the name matches `deny`.
+    Left out besides: fewer than half of the parts with results have a value, ten distinct values or less, correlated
+    above 0.98 with one that is proposed already, or the name matches `deny`.
     """
     context = _Context.of(found)
     denied = [re.compile(pattern) for pattern in deny]

@@ -2,6 +2,7 @@
 
 import math
 import struct
+from typing import Any
 
 PTR, MPR, FTR, TSR = (15, 10), (15, 15), (15, 20), (10, 30)
 NAMES = {PTR: "PTR", MPR: "MPR", FTR: "FTR"}
@@ -65,7 +66,7 @@ def read_result(data, kind, begin, end, order):
         passed = not test_flag & 0b1000_0000
     limits = None
     name = ""
-    values = [(None, None)]
+    values: list[Any] = [(None, None)]
     if kind in (PTR, MPR):
         parm_flag = payload.number("B")
         usable = length >= 12 and test_flag & 0b0011_1111 == 0 and parm_flag & 0b0000_0111 == 0
@@ -179,16 +180,16 @@ def name_tests(results, summaries):
     A test is (kind, number, name). A record without a name is of the first test of its kind and number with one;
     limits are of the test's first record that reaches OPT_FLAG, else of the first such test of the same number.
     """
-    first_name = {}
+    first_name: dict[Any, str] = {}
     for result in results:
         key = (result["kind"], result["test_num"])
         if result["name"] and key not in first_name:
             first_name[key] = result["name"]
-    summed = {}
+    summed: dict[Any, str] = {}
     for kind, number, name in summaries:
         summed.setdefault((kind, number), name)
-    tests = []
-    place = {}
+    tests: list[Any] = []
+    place: dict[Any, int] = {}
     for result in results:
         key = (result["kind"], result["test_num"])
         name = result["name"] or first_name.get(key) or summed.get(key, "")
@@ -200,7 +201,7 @@ def name_tests(results, summaries):
         test = tests[result["test"]]
         if test["limits"] is None:
             test["limits"] = result["limits"]
-    of_number = {}
+    of_number: dict[Any, Any] = {}
     for test in tests:
         if test["limits"] is not None:
             of_number.setdefault(test["identity"][:2], test["limits"])

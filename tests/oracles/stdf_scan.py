@@ -69,12 +69,18 @@ def scan(data):
     opened = []  # every part at its PIR
     closed = []  # the same dicts at their PRR
     open_parts: dict[Any, Any] = {}  # (head, site) -> part
-    last_wir: dict[Any, Any] = {}  # head -> record index of its last WIR
+    last_wir: dict[Any, Any] = {}  # head -> record index of its last WIR; one of head 255 is of heads without their own
 
     def open_part(head, site, index):
         if (head, site) in open_parts:  # its PRR never came: no part, and open no longer
             open_parts[head, site]["closed_at"] = index - 1
-        part = {"head": head, "site": site, "wir": last_wir.get(head), "opened_at": index, "closed_at": math.inf}
+        part = {
+            "head": head,
+            "site": site,
+            "wir": last_wir.get(head, last_wir.get(255)),
+            "opened_at": index,
+            "closed_at": math.inf,
+        }
         part["results"] = []
         open_parts[head, site] = part
         opened.append(part)
@@ -192,7 +198,7 @@ def byte_order(data):
 def read_records(data, order):
     """The records, the byte at which the walk over them stops, and why it stops before the end (None: it does not)."""
     header = struct.Struct(order + "HBB")
-    records = []
+    records: list[Any] = []
     offset = 0
     while offset < len(data):
         if offset + 4 > len(data):
@@ -219,19 +225,23 @@ def is_pseudo(part):
     return part["site"] == 255 or high_bin or part["part_id"] == "Test Plan Delimiter"
 
 
+def run_of(part):
+    """What tells the runs of a file apart: the WIR, or without one the head."""
+    return ("wir", part["wir"]) if part["wir"] is not None else ("head", part["head"])
+
+
 def number_runs(wafers, parts):
     """Give every WIR and every part its `run`; a head's parts before its first WIR are a run of their own."""
-    begins = {}  # (head, record of the WIR or None) -> record at which the run begins
+    begins = {}  # run -> record at which it begins
     for wafer in wafers:
-        begins[wafer["head"], wafer["record"]] = wafer["record"]
+        begins["wir", wafer["record"]] = wafer["record"]
     for part in parts:
-        key = (part["head"], part["wir"])
-        begins[key] = min(begins.get(key, part["opened_at"]), part["opened_at"])
+        begins[run_of(part)] = min(begins.get(run_of(part), part["opened_at"]), part["opened_at"])
     number_of = {key: number for number, key in enumerate(sorted(begins, key=begins.__getitem__))}
     for wafer in wafers:
-        wafer["run"] = number_of[wafer["head"], wafer.pop("record")]
+        wafer["run"] = number_of["wir", wafer.pop("record")]
     for part in parts:
-        part["run"] = number_of[part["head"], part["wir"]]
+        part["run"] = number_of[run_of(part)]
 
 
 def number_touchdowns(opened):
@@ -239,13 +249,16 @@ def number_touchdowns(opened):
 
     Touchdowns of which no part was completed get no number.
     """
-    touchdowns: dict[Any, Any] = {}  # (head, wir) -> list of touchdowns, each a list of parts
+    last: dict[Any, Any] = {}  # (head, run) -> its last touchdown, a list of parts
+    touchdowns: dict[Any, Any] = {}  # run -> its touchdowns as they begin
     for part in opened:
-        of_run = touchdowns.setdefault((part["head"], part["wir"]), [])
-        if of_run and any(other["closed_at"] > part["opened_at"] for other in of_run[-1]):
-            of_run[-1].append(part)
+        group = last.get((part["head"], run_of(part)))
+        if group is not None and any(other["closed_at"] > part["opened_at"] for other in group):
+            group.append(part)
         else:
-            of_run.append([part])
+            group = [part]
+            last[part["head"], run_of(part)] = group
+            touchdowns.setdefault(run_of(part), []).append(group)
     for of_run in touchdowns.values():
         completed = [group for group in of_run if any("part_id" in part for part in group)]
         for number, group in enumerate(completed):

@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fs_spark.errors import StdfError
+from fs_spark.inputs import Delivery, InputFile, files_beside, find_entry, read_input
+from fs_spark.inputs.rules import InputEntry
 from fs_spark.names import DIE_KEYS, DUPLICATE, INGESTED, TRUNCATED, UNREADABLE
 from fs_spark.stdf.arrow import LOCAL_US, PART_RESULT, UTC_US
 from fs_spark.stdf.container import Delivered, read_delivered
@@ -183,6 +185,7 @@ class FileTask:
     availability: Availability
     margin_us: int
     delivered_us: int
+    inputs: tuple[InputEntry, ...]
     known: dict[str, str | None]
     """Files that need no reading, with the settings that their rows were made with; None = they were set aside."""
     stored_runs: dict[str, tuple[str, int]]
@@ -215,34 +218,41 @@ class FileTask:
         except StdfError as fault:
             yield self._file(source, {**row, "status": UNREADABLE, "reason": str(fault), "position": 0})
             return
-        row["settings"] = self._settings(found)
+        row["settings"] = self._settings(found, path)
         if self.known.get(delivered.file_id) == row["settings"]:
             yield self._file(source, {**row, "status": DUPLICATE})
             return
         yield from self._rows(source, delivered, found, row)
 
-    def _settings(self, found: StdfFile) -> str:
+    def _settings(self, found: StdfFile | InputFile, path: str) -> str:
         """A digest of what the configuration says of this file's times and identity."""
-        tester = find_tester(found.header, self.testers)
-        product = find_product(found.header, self.products)
-        said = [
-            tester.model_dump_json(),
-            product.model_dump_json(include={"product_id", "lot_id", "wafer_id", "insertion"}),
-            self.availability,
-            self.margin_us,
-        ]
-        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+        entry = find_entry(path, self.inputs)
+        if entry is not None:
+            said = [entry.model_dump_json()]
+        else:
+            product = find_product(dict(found.header), self.products)
+            said = [
+                find_tester(dict(found.header), self.testers).model_dump_json(),
+                product.model_dump_json(include={"product_id", "lot_id", "wafer_id", "insertion"}),
+            ]
+        return hashlib.sha256(json.dumps([*said, self.availability, self.margin_us]).encode()).hexdigest()
 
-    def _decode(self, delivered: Delivered, path: str) -> StdfFile:
-        found = decode(
-            delivered,
-            file_name=path.replace("\\", "/").rsplit("/", 1)[-1],
-            testers=self.testers,
-            products=self.products,
-            availability=self.availability,
-            margin_us=self.margin_us,
-            delivered_us=self.delivered_us,
-        )
+    def _decode(self, delivered: Delivered, path: str) -> StdfFile | InputFile:
+        entry = find_entry(path, self.inputs)
+        found: StdfFile | InputFile
+        if entry is not None:
+            delivery = Delivery(self.availability, self.margin_us, self.delivered_us)
+            found = read_input(path, delivered, entry, delivery=delivery, beside=files_beside(path))
+        else:
+            found = decode(
+                delivered,
+                file_name=path.replace("\\", "/").rsplit("/", 1)[-1],
+                testers=self.testers,
+                products=self.products,
+                availability=self.availability,
+                margin_us=self.margin_us,
+                delivered_us=self.delivered_us,
+            )
         if found.report.damage and not found.report.parts:
             raise StdfError(f"{found.report.damage}, before any complete part")
         return found
@@ -271,7 +281,7 @@ class FileTask:
         )
 
     def _rows(
-        self, source: int, delivered: Delivered, found: StdfFile, row: dict[str, Any]
+        self, source: int, delivered: Delivered, found: StdfFile | InputFile, row: dict[str, Any]
     ) -> Iterator[pa.RecordBatch]:
         report, parts = found.report, found.parts
         keyless = pc.is_null(parts[DIE_KEYS[0]])

@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from fs_spark.ingest.staging import STAGING_DDL, FileTask
 from fs_spark.names import DUPLICATE, INGESTED, TRUNCATED, UNREADABLE
 from fs_spark.stdf import read_stdf
 from fs_spark.stdf.container import unpack
-from fs_spark.stdf.staging import STAGING_DDL, FileTask
 from tests.stdf.files import ANY_PRODUCT, ANY_TESTER, Maker, in_zone, two_by_three, utc
 
 ARRIVED = utc("2025-06-01T00:00:00")
@@ -22,7 +22,7 @@ ARRIVED = utc("2025-06-01T00:00:00")
 def task(*paths: Path, **options: Any) -> FileTask:
     usual = {
         "testers": ANY_TESTER, "products": ANY_PRODUCT, "availability": "streaming", "margin_us": 0,
-        "delivered_us": round(ARRIVED.timestamp() * 1e6), "known": {}, "stored_runs": {},
+        "delivered_us": round(ARRIVED.timestamp() * 1e6), "inputs": (), "known": {}, "stored_runs": {},
     }  # fmt: skip
     return FileTask(paths=tuple(map(str, paths)), **{**usual, **options})
 
