@@ -54,6 +54,12 @@ class Decision:
         return self.row["file"]
 
 
+def _why_duplicate(known: StoredFile | None) -> str:
+    if known is None or known.kept or known.status == n.SUPERSEDED:
+        return "these bytes were ingested before"
+    return f"these bytes were set aside before as {known.status}: {known.reason}. Hint: --again reads them anew"
+
+
 def decide(read: Sequence[Any], stored: dict[str, StoredFile]) -> tuple[list[Decision], dict[str, str]]:
     """Status and reason of each file read, in the order of delivery, and which files are superseded (by which).
 
@@ -69,7 +75,7 @@ def decide(read: Sequence[Any], stored: dict[str, StoredFile]) -> tuple[list[Dec
         file = row["file"]
         file_id, status, reason = file[n.FILE_ID], file["status"], file["reason"]
         if status == n.DUPLICATE or file_id in seen:
-            decisions.append(Decision(row, n.DUPLICATE, "these bytes were ingested before"))
+            decisions.append(Decision(row, n.DUPLICATE, _why_duplicate(stored.get(file_id))))
             continue
         seen.add(file_id)
         known = stored.get(file_id)

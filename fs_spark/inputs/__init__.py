@@ -17,11 +17,13 @@ __all__ = ["Beside", "Delivery", "InputFile", "files_beside", "find_entry", "rea
 
 
 def files_beside(path: str | Path) -> Beside:
-    """Reads files by their name relative to the folder of `path`."""
-    folder = Path(path).parent
+    """Reads files by their name relative to the folder of `path`, which may be a URI."""
 
     def read(name: str) -> bytes:
-        return read_delivered(folder / name).data
+        if "://" not in str(path):
+            return read_delivered(Path(path).parent / name).data
+        bare, mark, query = str(path).partition("?")
+        return read_delivered(f"{bare.rpartition('/')[0]}/{name}{mark}{query}").data
 
     return read
 

@@ -97,12 +97,14 @@ def read_runs(dies: DieRows, entry: DieTableEntry, *, file_id: str, delivery: De
             np.maximum.at(longest, touchdown, dies.test_time_ms[mine])
             ends, quality = run_clock.touchdown_times(longest, start_us=start_us, finish_us=finish_us)
         names = {name: values[k] for name, values in named.items()}
+        # the first time where no start is known: rows that are added later leave it as it is
+        known = start_us, int(ends[0]) if dies.event is not None else None, finish_us
         end_us = int(ends[-1])
         found.append(
             DieRun(
                 rows=mine,
                 run_id=layout.run_id(file_id, k),
-                run_key=layout.run_key(names, time_us=start_us if start_us is not None else finish_us),
+                run_key=layout.run_key(names, time_us=next(t for t in known if t is not None)),
                 names=names,
                 start_us=start_us,
                 finish_us=finish_us,

@@ -11,8 +11,9 @@ from typing import Final
 
 from fs_spark.errors import StdfError
 from fs_spark.inputs.rules import InputEntry, Moments, NameRule, Words
+from fs_spark.stdf.sources import without_credentials
 
-_PACKED: Final = (".gz", ".bz2")
+_PACKED: Final = (".gz", ".bz2", ".xz", ".lzma", ".zst", ".zip")
 
 Said = Mapping[str, str | None]
 """What the rules look at: `file_name`, `path`, and of the header `lot_id`, `wafer_id`, `product_id` and `time`."""
@@ -20,14 +21,14 @@ Said = Mapping[str, str | None]
 
 @dataclass(frozen=True, slots=True)
 class FileName:
-    """A file's name without what tells that it is packed: `a.csv.gz` is `a.csv`."""
+    """A file's name without what tells that it is packed (`a.csv.gz` is `a.csv`), a URI without user and query."""
 
     path: str
     name: str
 
     @classmethod
     def of(cls, path: str) -> FileName:
-        path = path.replace("\\", "/")
+        path = without_credentials(path).replace("\\", "/")
         for suffix in _PACKED:
             if path.lower().endswith(suffix):
                 path = path[: -len(suffix)]

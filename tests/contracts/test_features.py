@@ -53,7 +53,10 @@ STORE = {
     "apply": "(self) -> 'list[Change]'",
     "export": "(self, service: 'str') -> 'ExportReport'",
     "history": "(self, name: 'str') -> 'list[Commit]'",
-    "ingest": "(self, sources: 'Sequence[str | Path]') -> 'IngestReport'",
+    "ingest": (
+        "(self, sources: 'Sequence[str | Path]' = (), *, again: 'bool' = False, dry_run: 'bool' = False)"
+        " -> 'IngestReport'"
+    ),
     "load": "(self, name: 'str') -> 'TrainingSet'",
     "materialize": "(self, views: 'Sequence[str] | None' = None, *, full: 'bool' = False) -> 'MaterializeReport'",
     "online": "(self) -> 'OnlineReader'",

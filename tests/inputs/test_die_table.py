@@ -187,6 +187,10 @@ def test_the_same_run_again_has_the_same_key() -> None:
     other = read(dies(t=seconds(1, 2, 3), wafer="W2"))
     assert first.runs["run_key"].equals(again.runs["run_key"])
     assert not first.runs["run_key"].equals(other.runs["run_key"])
+    later = read(dies(t=seconds(1001, 1002, 1003)))  # a retest is another run
+    assert not first.runs["run_key"].equals(later.runs["run_key"])
+    grown = read(dies(t=seconds(1, 2, 3, 4)))
+    assert first.runs["run_key"].equals(grown.runs["run_key"])
 
 
 def test_an_order_is_equally_spaced_from_start_to_finish() -> None:
@@ -395,6 +399,7 @@ def test_all_faults_are_told_together() -> None:
         "parameters.v: 2 columns are named 'v'",
         "parameters.lot: column 'lot' is string, not numbers",
     ]
+    assert len(faults) == len(wanted)
     for text in wanted:
         assert any(fault.startswith(f"- {text}") for fault in faults), text
 

@@ -28,6 +28,7 @@ from fs_spark import AsOfView, WaferGeometry, as_of_join, build_session
 from fs_spark.features.view import FeatureView
 from fs_spark.transforms.spatial import MeasuredTest, ProductBinding, per_unit_features
 from fs_spark.wafer import rows_of_dies
+from tests.perf import stdf as stdf_perf
 
 PARAMETERS = ("vdd", "idd", "freq", "temp")
 BASE_US = 1_700_000_000_000_000
@@ -178,18 +179,12 @@ def asof(spark: SparkSession, folder: Path, scale: float) -> list[Measurement]:
 
 
 def stdf(spark: SparkSession, folder: Path, scale: float) -> list[Measurement]:
-    """STDF bytes to Arrow tables, no Spark; floor: SHA-256 of the same bytes."""
-    import hashlib
-
-    from fs_spark.stdf import read_stdf
-    from fs_spark.synth import LotSpec, generate_lot
-
-    side = 6.0 / max(scale, 0.05) ** 0.5
-    truth = generate_lot(LotSpec(wafers=1, die_width_mm=side, die_height_mm=side), folder / "in")
-    data = truth.files[0].read_bytes()
-    parts = read_stdf(data).parts.num_rows
-    floor_s, run_s = best_of(9, lambda: hashlib.sha256(data), lambda: read_stdf(data))
-    return [{**measured("read_stdf", floor_s, run_s, parts), "mb_per_s": round(len(data) / run_s / 1e6, 1)}]
+    """Reading of the real diamond40 and of a small file, against pystdf, and an ingest of 8 lots of its size."""
+    return [
+        *stdf_perf.read(folder, best_of, measured),
+        *stdf_perf.pystdf(folder, best_of, measured),
+        *stdf_perf.ingest(spark, folder, best_of, measured, copies=max(round(8 * scale), 1)),
+    ]
 
 
 def online(spark: SparkSession, folder: Path, scale: float) -> list[Measurement]:

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,10 @@ import time
 import venv
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
@@ -132,7 +136,36 @@ def pystdf(folder: Path, best_of: BestOf, measured: Measure) -> list[Measurement
     return [{**line, "ratio": round(slow / fast, 1)}]
 
 
-def copies(folder: Path, count: int) -> list[Path]:
+def ingest(spark: SparkSession, folder: Path, best_of: BestOf, measured: Measure, *, copies: int) -> list[Measurement]:
+    """Copies of diamond40 as different lots; floor: Spark writes the same tables from parquet."""
+    from fs_spark.ingest.run import TABLES
+    from tests.stores import new_folder, open_store
+
+    files = lots(folder, copies)
+    new_folder(folder / "ingest")
+    tables, parquet = folder / "ingest" / "store", folder / "parquet"
+
+    def run() -> None:
+        shutil.rmtree(tables, ignore_errors=True)
+        report = open_store(folder / "ingest", spark).ingest(files)
+        assert [f.status for f in report.files] == ["ingested"] * copies
+
+    run()
+    for name in TABLES:
+        spark.read.format("delta").load(str(tables / name)).write.parquet(str(parquet / name))
+
+    def floor() -> None:
+        for name in TABLES:
+            rows = spark.read.parquet(str(parquet / name))
+            rows.write.format("delta").mode("overwrite").save(str(folder / "floor" / name))
+
+    floor_s, run_s = best_of(2, floor, run)
+    size = sum(path.stat().st_size for path in files)
+    line = measured("ingest", floor_s, run_s, copies * 1_538_813)
+    return [{**line, "mb_per_s": round(size / run_s / 1e6, 1)}]
+
+
+def lots(folder: Path, count: int) -> list[Path]:
     """diamond40 as `count` different lots, plain: the lot's name in the MIR differs in its last characters."""
     data = unpacked(folder, "nerohmot-stdf/diamond40*").read_bytes()
     (folder / "in").mkdir()

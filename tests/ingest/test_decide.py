@@ -1,0 +1,71 @@
+"""What becomes of a delivery's files, on plain rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pyspark.sql import Row
+
+from fs_spark.ingest.decide import StoredFile, decide
+from fs_spark.names import CONFLICTING_RUN, DUPLICATE, INGESTED, SUPERSEDED, TRUNCATED, UNREADABLE
+
+
+def read(source: int, file_id: str, *runs: str, status: str = INGESTED, extends: Sequence[str] = ()) -> Any:
+    file = Row(
+        file_id=file_id, path=f"{file_id}.stdf", status=status, reason=None, settings="s", decompressed_bytes=9,
+        run_keys=json.dumps(runs),
+    )  # fmt: skip
+    return Row(source=source, file=file, extends=list(extends))
+
+
+def stored(file_id: str, *runs: str, status: str = INGESTED, reason: str | None = None) -> dict[str, StoredFile]:
+    return {file_id: StoredFile(file_id, f"{file_id}.stdf", status, reason, "s", 9, runs)}
+
+
+def outcome(rows: Sequence[Any], known: dict[str, StoredFile]) -> tuple[list[str], dict[str, str]]:
+    decisions, superseded = decide(rows, known)
+    return [decision.status for decision in decisions], superseded
+
+
+def test_new_files_and_the_same_bytes_twice() -> None:
+    rows = [read(0, "a", "r1"), read(1, "b", "r2"), read(2, "a", "r1")]
+    assert outcome(rows, {}) == ([INGESTED, INGESTED, DUPLICATE], {})
+
+
+def test_a_known_run_with_other_content_is_set_aside() -> None:
+    assert outcome([read(0, "b", "r1")], stored("a", "r1")) == ([CONFLICTING_RUN], {})
+    assert outcome([read(0, "b", "r1")], stored("a", "r1", status=UNREADABLE)) == ([INGESTED], {})
+
+
+def test_a_longer_or_whole_file_supersedes() -> None:
+    assert outcome([read(0, "b", "r1", extends=["a"])], stored("a", "r1")) == ([INGESTED], {"a": "b"})
+    assert outcome([read(0, "b", "r1")], stored("a", "r1", status=TRUNCATED)) == ([INGESTED], {"a": "b"})
+    assert outcome([read(0, "b", "r1", status=TRUNCATED)], stored("a", "r1", status=TRUNCATED)) == (
+        [CONFLICTING_RUN],
+        {},
+    )
+
+
+def test_one_conflict_of_several_runs_supersedes_nothing() -> None:
+    known = stored("a", "r1", status=TRUNCATED) | stored("c", "r2")
+    assert outcome([read(0, "b", "r1", "r2")], known) == ([CONFLICTING_RUN], {})
+
+
+def test_in_one_delivery_the_whole_file_goes_before_the_cut_one() -> None:
+    rows = [read(0, "cut", "r1", status=TRUNCATED), read(1, "whole", "r1")]
+    assert outcome(rows, {}) == ([CONFLICTING_RUN, INGESTED], {})
+
+
+def test_a_file_read_again_does_not_conflict_with_itself() -> None:
+    assert outcome([read(0, "a", "other lot")], stored("a", "r1")) == ([INGESTED], {})
+    assert outcome([read(0, "a", "r1")], stored("a", "r1", status=SUPERSEDED)) == ([DUPLICATE], {})
+
+
+def test_a_file_that_is_set_aside_again_for_the_same_reason_is_unchanged() -> None:
+    known = stored("a", status=UNREADABLE)
+    (decision,), _ = decide([read(0, "a", status=UNREADABLE)], known)
+    assert decision.unchanged
+    (decision,), _ = decide([read(0, "a", status=UNREADABLE)], stored("a", status=UNREADABLE, reason="other"))
+    assert not decision.unchanged

@@ -1,0 +1,114 @@
+"""Files read anew, dry runs, batches, and other inputs than STDF, in a real store."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from fs_spark.errors import RequestError
+from fs_spark.ingest import run as ingest_run
+from tests.stores import new_folder, open_store, versions, write_lot
+
+
+def change(folder: Path, file: str, old: str, new: str) -> None:
+    path = folder / "conf" / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_files_are_read_again_when_their_configuration_is_another(spark: SparkSession, tmp_path: Path) -> None:
+    folder = new_folder(tmp_path / "again")
+    files = write_lot(tmp_path / "in", 1, wafers=1)
+    zone = '- {match: "SYN-*", zone: UTC}'
+    change(folder, "testers.yaml", zone, "")
+    dry = open_store(folder, spark).ingest(files, dry_run=True)
+    assert ({f.status for f in dry.files}, dry.exit_code, dry.dry_run) == ({"unreadable"}, 2, True)
+    assert versions(folder) == {}
+    store = open_store(folder, spark)
+    assert store.ingest(files).exit_code == 2
+    before = versions(folder)
+    again = store.ingest(files)
+    assert {f.status for f in again.files} == {"duplicate"}
+    assert all("set aside before" in (f.reason or "") for f in again.files)
+    assert {f.status for f in store.ingest(again=True).files} == {"unreadable"}
+    assert versions(folder) == before
+
+    change(folder, "testers.yaml", "testers:", f"testers:\n  {zone}")
+    store = open_store(folder, spark)
+    assert {f.status for f in store.ingest(again=True).files} == {"ingested"}
+    store.apply()
+    store.materialize(["die_neighborhood", "lot_so_far"])
+    parts = store.table("die_tests").count()
+    results = store.table("test_results").count()
+    before = versions(folder)
+    assert {f.status for f in store.ingest(again=True).files} == {"duplicate"}
+    assert versions(folder) == before
+
+    # another zone and another name of the lot: the same files, other rows, and the features follow
+    change(folder, "testers.yaml", zone, zone.replace("UTC", "Asia/Tokyo"))
+    change(
+        folder,
+        "products.yaml",
+        "part_typ: SYNCHIP}",
+        "part_typ: SYNCHIP}\n    lot_id: [{field: lot_id, pattern: 'SYN(.*)', value: 'LOT\\1'}]",
+    )
+    then = store.table("die_tests").agg(F.min("event_timestamp")).collect()[0][0]
+    store = open_store(folder, spark)
+    assert {f.status for f in store.ingest(again=True, dry_run=True).files} == {"ingested"}
+    assert versions(folder) == before
+    assert {f.status for f in store.ingest(files, again=True).files} == {"ingested"}
+    now = store.table("die_tests").agg(F.min("event_timestamp")).collect()[0][0]
+    assert (then - now).total_seconds() == 9 * 3600
+    assert (store.table("die_tests").count(), store.table("test_results").count()) == (parts, results)
+    report = store.materialize(["die_neighborhood", "lot_so_far"])
+    assert [(v.lots_recomputed, v.units_changed, v.units_removed) for v in report.views] == [(2, 1, 1), (2, 1, 1)]
+    for view in ("die_neighborhood", "lot_so_far"):
+        assert {r["lot_id"] for r in store.table(view).select("lot_id").distinct().collect()} == {"LOT0001"}
+
+
+def test_a_delivery_in_several_batches(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = new_folder(tmp_path / "batches")
+    files = write_lot(tmp_path / "in", 1, wafers=1)
+    twin = tmp_path / "in" / "twin.stdf"
+    shutil.copyfile(files[0], twin)
+    monkeypatch.setattr(ingest_run, "_BATCH_BYTES", 1)
+    assert [len(batch) for batch, _ in ingest_run.batches_of([str(f) for f in files])] == [1, 1]
+    report = open_store(folder, spark).ingest([tmp_path / "in"])
+    assert sorted(f.status for f in report.files) == ["duplicate", "ingested", "ingested"]
+    assert open_store(folder, spark).table("files").count() == 2
+
+
+def test_nothing_to_read_again(spark: SparkSession, tmp_path: Path) -> None:
+    folder = new_folder(tmp_path / "none")
+    with pytest.raises(RequestError, match="no delivered file"):
+        open_store(folder, spark).ingest(again=True)
+    assert versions(folder) == {}
+
+
+def test_maps_of_bins_become_die_tests_and_features(spark: SparkSession, shared_data: Path, tmp_path: Path) -> None:
+    folder = new_folder(tmp_path / "maps")
+    (folder / "conf" / "inputs.yaml").write_text(
+        "inputs:\n"
+        "  - match: '*.WaferMap'\n"
+        "    kind: wafer_map\n"
+        "    zone: Asia/Shanghai\n"
+        "    product_id: s1m\n"
+        "    passing_bins: [1]\n"
+        "    report: {pattern: '^(.+)_\\d+\\.WaferMap$', file: '\\1_report_gb18030.csv', encoding: gb18030}\n"
+    )
+    lot = shared_data / "aoi-wafer-stacking" / "S1M040120B_B004549"
+    store = open_store(folder, spark)
+    report = store.ingest(sorted(lot.glob("*_0[1-3].WaferMap")))
+    assert [f.status for f in report.files] == ["ingested"] * 3
+    store.apply()
+    store.materialize(["die_neighborhood", "lot_so_far"])
+    assert store.table("die_neighborhood").count() == 3 * 979
+    done = store.table("lot_so_far").orderBy("event_timestamp").select("wafers_done").collect()
+    assert [row[0] for row in done] == [1, 2, 3]
+    # no order of testing is known, so no die of a wafer was seen before another
+    assert store.table("die_neighborhood").where("neighbor_count > 0").count() == 0
