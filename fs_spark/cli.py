@@ -29,7 +29,7 @@ def _init(args: argparse.Namespace) -> Answer:
     folder = Path(args.folder)
     starter = resources.files("fs_spark.starter")
     written = []
-    names = ["store.yaml", "testers.yaml", "products.yaml", "services.yaml"]
+    names = ["store.yaml", "testers.yaml", "products.yaml", "inputs.yaml", "services.yaml"]
     sources = [(name, starter / name) for name in names]
     sources += [(f"views/{view.name}", view) for view in (starter / "views").iterdir() if view.name.endswith(".yaml")]
     taken = [name for name, _ in sources if (folder / name).exists()]
