@@ -11,7 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -182,6 +182,10 @@ def _checked(builder: SparkSession.Builder, values: Mapping[str, str]) -> SparkS
         warnings.filterwarnings("ignore", message="Failed to set ", category=UserWarning)
         spark = builder.config(map=dict(values)).getOrCreate()
     ensure_delta(spark)
+    from fs_spark.stdf import register_source
+
+    with suppress(ImportError):  # the streaming interface of Python data sources is of Spark 4.2
+        register_source(spark)
     return spark
 
 

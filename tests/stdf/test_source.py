@@ -12,13 +12,13 @@ from pyspark.sql import functions as F
 
 from fs_spark.errors import RequestError
 from fs_spark.stdf import read_stdf
-from fs_spark.stdf.source import SCHEMA, Settings, register_source
+from fs_spark.stdf.source import SCHEMA, Settings
 from tests.stdf.files import WHOLE, Maker, parts_with_results, real_file, two_by_three
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def stdf(spark: SparkSession) -> SparkSession:
-    register_source(spark)
+    """`build_session` has registered the source."""
     return spark
 
 
