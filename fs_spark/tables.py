@@ -172,6 +172,11 @@ class Tables:
             ) from fault
         return frame
 
+    def foreign(self, path: str) -> tuple[DataFrame, int]:
+        """A Delta table outside the store as it stands, and its version."""
+        version = int(self.spark.sql(f"DESCRIBE HISTORY delta.`{path}` LIMIT 1").collect()[0]["version"])
+        return self.spark.read.format("delta").option("versionAsOf", version).load(path), version
+
     def history(self, name: str, limit: int | None = None) -> list[Commit]:
         """Commits, newest first."""
         bound = f" LIMIT {limit}" if limit else ""

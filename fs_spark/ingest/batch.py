@@ -9,16 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
 from fs_spark import names as n
 from fs_spark.ingest.decide import Decision, StoredFile, decide
-from fs_spark.ingest.staging import STAGING_DDL, FileTask
+from fs_spark.ingest.staging import STAGING_DDL, FileTask, staging_schema
 from fs_spark.schemas import LAYOUTS
 from fs_spark.tables import Tables
 
@@ -32,7 +34,7 @@ def ingest_batch(
 
     Returns what became of each file, and the rows of `files` that are new or changed.
     """
-    staged = tables.spark.range(0, len(task.paths), 1, len(task.paths)).mapInArrow(task, STAGING_DDL)
+    staged = _stage(tables, task, stored)
     staged = staged.persist(StorageLevel.DISK_ONLY)
     try:
         read = staged.where("kind = 'file'").select("source", "file", "extends", "counts").collect()
@@ -46,6 +48,29 @@ def ingest_batch(
         return decisions, changed
     finally:
         staged.unpersist()
+
+
+def _stage(tables: Tables, task: FileTask, stored: dict[str, StoredFile]) -> DataFrame:
+    """The files, each in a task of its own; Delta tables of dies are read by Spark, and laid out on the driver."""
+    delta = {k for k, path in enumerate(task.paths) if os.path.isdir(path)}
+    files = [k for k in range(len(task.paths)) if k not in delta]
+    staged = None
+    if files:
+        numbers = tables.spark.range(0, len(files), 1, len(files))
+        if delta:
+            chosen = F.array(*map(F.lit, files))
+            numbers = numbers.select(F.get(chosen, F.col("id").cast("int")).cast("bigint").alias("id"))
+        staged = numbers.mapInArrow(task, STAGING_DDL)
+    for source in sorted(delta):
+        path = task.paths[source]
+        rows, version = tables.foreign(path)
+        table = rows.orderBy(*rows.columns).toArrow()  # the order of rows of one time numbers their attempts
+        earlier = [file.file_id for file in stored.values() if file.kept and file.path == path]
+        batches = list(task.of_table(source, table, version, earlier))
+        frame = tables.spark.createDataFrame(pa.Table.from_batches(batches)).to(staging_schema())
+        staged = frame if staged is None else staged.unionByName(frame)
+    assert staged is not None
+    return staged
 
 
 def _file_rows(

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyspark.sql.types import StructType
 
 from fs_spark.errors import StdfError
-from fs_spark.inputs import Delivery, InputFile, files_beside, find_entry, read_input
-from fs_spark.inputs.rules import InputEntry
+from fs_spark.inputs import Delivery, InputFile, files_beside, find_entry, read_die_table, read_input
+from fs_spark.inputs.rules import DieTableEntry, InputEntry
 from fs_spark.names import DIE_KEYS, DUPLICATE, INGESTED, TRUNCATED, UNREADABLE
 from fs_spark.stdf.arrow import LOCAL_US, PART_RESULT, UTC_US
 from fs_spark.stdf.container import Delivered, read_delivered
@@ -146,6 +147,13 @@ def _ddl(kind: pa.DataType) -> str:
 STAGING_DDL: Final = ", ".join(f"{field.name} {_ddl(field.type)}" for field in _STAGING)
 
 
+def staging_schema() -> StructType:
+    """The staged rows' schema in Spark."""
+    schema = StructType.fromDDL(STAGING_DDL)
+    assert isinstance(schema, StructType)
+    return schema
+
+
 def _batch(source: int, kind: str, rows: int, columns: dict[str, pa.Array]) -> pa.RecordBatch:
     given = {"source": pa.repeat(pa.scalar(source, _LONG), rows), "kind": pa.repeat(pa.scalar(kind), rows), **columns}
     return pa.RecordBatch.from_arrays([given.get(f.name, pa.nulls(rows, f.type)) for f in _STAGING], schema=_STAGING)
@@ -197,6 +205,29 @@ class FileTask:
             for source in batch.column(0).to_pylist():
                 yield from self._one(source)
 
+    def of_table(self, source: int, table: pa.Table, version: int, earlier: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """The staged rows of a Delta table of dies; `earlier` are the files that its older versions are known as."""
+        path = self.paths[source]
+        entry = find_entry(path, self.inputs)
+        file_id = hashlib.sha256(f"delta:{path}@{version}".encode()).hexdigest()
+        row: dict[str, Any] = {"file_id": file_id, "delivered_bytes": table.nbytes, "decompressed_bytes": table.nbytes}
+        if file_id in self.known and not self.again:
+            yield self._file(source, {**row, "status": DUPLICATE})
+            return
+        try:
+            if not isinstance(entry, DieTableEntry):
+                raise StdfError("a Delta table is read by an entry of kind die_table. Hint: add one to inputs.yaml")
+            delivery = Delivery(self.availability, self.margin_us, self.delivered_us)
+            found = read_die_table(table, entry, name=path, file_id=file_id, delivery=delivery)
+        except StdfError as fault:
+            yield self._file(source, {**row, "status": UNREADABLE, "reason": str(fault), "position": 0})
+            return
+        row["settings"] = self._settings(found, path)
+        if self.known.get(file_id) == row["settings"]:
+            yield self._file(source, {**row, "status": DUPLICATE})
+            return
+        yield from self._rows(source, [old for old in earlier if old != file_id], found, row)
+
     def _one(self, source: int) -> Iterator[pa.RecordBatch]:
         path = self.paths[source]
         try:
@@ -222,7 +253,17 @@ class FileTask:
         if self.known.get(delivered.file_id) == row["settings"]:
             yield self._file(source, {**row, "status": DUPLICATE})
             return
-        yield from self._rows(source, delivered, found, row)
+        yield from self._rows(source, self._extended(delivered, found), found, row)
+
+    def _extended(self, delivered: Delivered, found: StdfFile | InputFile) -> list[str]:
+        """The stored files of the same runs that this one begins with."""
+        keys = found.runs["run_key"].to_pylist()
+        earlier = {self.stored_runs[key] for key in keys if key in self.stored_runs}
+        return [
+            file_id
+            for file_id, length in earlier
+            if length < len(delivered.data) and hashlib.sha256(delivered.data[:length]).hexdigest() == file_id
+        ]
 
     def _settings(self, found: StdfFile | InputFile, path: str) -> str:
         """A digest of what the configuration says of this file's times and identity."""
@@ -281,19 +322,13 @@ class FileTask:
         )
 
     def _rows(
-        self, source: int, delivered: Delivered, found: StdfFile | InputFile, row: dict[str, Any]
+        self, source: int, extends: Sequence[str], found: StdfFile | InputFile, row: dict[str, Any]
     ) -> Iterator[pa.RecordBatch]:
         report, parts = found.report, found.parts
         keyless = pc.is_null(parts[DIE_KEYS[0]])
         for key in DIE_KEYS[1:]:
             keyless = pc.or_(keyless, pc.is_null(parts[key]))
         run_keys = found.runs["run_key"].to_pylist()
-        earlier = {self.stored_runs[key] for key in run_keys if key in self.stored_runs}
-        extends = [
-            file_id
-            for file_id, length in earlier
-            if length < len(delivered.data) and hashlib.sha256(delivered.data[:length]).hexdigest() == file_id
-        ]
         row |= {
             "status": TRUNCATED if report.damage else INGESTED,
             "reason": report.damage,

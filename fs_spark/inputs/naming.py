@@ -52,7 +52,7 @@ def find_entry(path: str, entries: Sequence[InputEntry]) -> InputEntry | None:
 def _by_rule(rule: NameRule, said: Said) -> str | None:
     text = said.get(rule.field)
     found = re.search(rule.pattern, text) if text else None
-    return (found.expand(rule.value) or None) if found else None
+    return found.expand(rule.value) if found else None
 
 
 def word(source: Words | None, said: Said) -> str | None:

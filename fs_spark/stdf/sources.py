@@ -160,6 +160,8 @@ def _behind(source: str, wanted: Wanted) -> list[str]:
         with _told(source):
             found = _behind_uri(source, wanted)
         folder = not _WILD.search(source)
+    elif os.path.isdir(os.path.join(path, "_delta_log")) and wanted(path):
+        return [os.path.abspath(path)]
     elif folder := os.path.isdir(path):
         inside = Path(path).rglob("*")
         found = [str(p) for p in inside if wanted(str(p)) and p.is_file()]
@@ -178,7 +180,8 @@ def _behind(source: str, wanted: Wanted) -> list[str]:
 def find_files(sources: Sequence[str | Path], *, others: Wanted = lambda path: False) -> list[str]:
     """The files behind paths, URIs, globs and folders, sorted, each once.
 
-    Of a folder are taken the files with names of STDF, and those that `others` says yes to.
+    Of a folder are taken the files with names of STDF, and those that `others` says yes to; the folder of a Delta
+    table that it says yes to stands for itself.
 
     Raises     RequestError that lists every source which names nothing
     """

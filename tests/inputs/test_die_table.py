@@ -111,6 +111,7 @@ def test_rows_without_keys_are_kept() -> None:
     assert column(found, "lot_id") == ["L1", None, None]
     assert column(found, "die_x") == [None, 1, 2]
     assert column(found, "die_y") == [0, None, 0]
+    assert [(r["lot_id"], r["parts"]) for r in found.runs.to_pylist()] == [("L1", 1), (None, 2)]
     assert found.parts.num_rows == 3
 
 
@@ -156,6 +157,8 @@ def test_a_touchdown_ends_with_its_last_die() -> None:
     found = read(dies(t=seconds(1, 2, 3, 3), td=[4, 4, 9, 7]), {"event_timestamp": "t", "touchdown": "td"})
     assert column(found, "touchdown") == [0, 0, 2, 1]
     ends = column(found, "event_timestamp")
+    backward = read(dies(t=seconds(1, 2), td=[9, 4]), {"event_timestamp": "t", "touchdown": "td"})
+    assert column(backward, "touchdown") == [0, 1]
     # touchdowns of one time keep the order of their numbers, a microsecond apart
     assert ends == [*seconds(2, 2), seconds(3)[0] + timedelta(microseconds=1), *seconds(3)]
 
@@ -364,6 +367,17 @@ def test_another_delimiter_and_encoding() -> None:
         ("B1", "07", -2, False),
     ]
     assert column(found, "event_timestamp")[0] == at("2025-08-30T09:08:18")
+
+
+def test_words_for_a_missing_value_in_a_csv() -> None:
+    of = entry("die_table", columns={**KEYS, "passed": "ok", "event_timestamp": "t"})
+    rows = ["L1,W1,0,0,true", "NULL,nan,nan,,", ",NA,null,1,false"]
+    text = "lot,wafer,x,y,ok,t\n" + "".join(f"{row},2025-01-01T10:00:00Z\n" for row in rows)
+    found = read_input("dies.csv", text.encode(), of)
+    assert column(found, "lot_id") == ["L1", None, None]
+    assert column(found, "wafer_id") == ["W1", None, "NA"]
+    assert (column(found, "die_x"), column(found, "die_y")) == ([0, None, None], [0, None, 1])
+    assert column(found, "passed") == [True, None, False]
 
 
 def test_an_empty_table_has_no_run() -> None:

@@ -10,11 +10,13 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from fs_spark import inputs
 from fs_spark.config import load_configuration
 from fs_spark.errors import ConfigError, StdfError
 from fs_spark.inputs import files_beside, find_entry
 from fs_spark.inputs.naming import FileName, word
 from fs_spark.inputs.rules import InputsFile, NameRule
+from fs_spark.stdf.container import Delivered, unpack
 from tests.conftest import ROOT
 from tests.inputs.entries import NOON, entry, passed, picture_of, places, read_file, read_text, run_of
 
@@ -166,6 +168,14 @@ def test_files_beside_a_path_or_a_uri(tmp_path: Path) -> None:
         assert files_beside(path)("report.csv") == b"a,b"
         with pytest.raises(StdfError, match=r"other\.csv cannot be read"):
             files_beside(path)("other.csv")
+
+
+def test_a_file_beside_a_uri_has_its_query(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(source: str) -> Delivered:
+        return unpack(source.encode())
+
+    monkeypatch.setattr(inputs, "read_delivered", told)
+    assert files_beside("https://host/a/b.WaferMap?sig=x/y")("r.csv") == b"https://host/a/r.csv?sig=x/y"
 
 
 # names by rules

@@ -309,6 +309,14 @@ def test_a_report_of_the_lot() -> None:
     assert (run["run_start"], run["run_finish"]) == (None, at("2025-01-01T11:00:00"))
 
 
+def test_the_entry_goes_before_the_report() -> None:
+    rows = "Wafer ID,Start Time,Stop Time\n07,2025-01-01 10:00:00,2025-01-01 11:00:00\n"
+    of = {"zone": "UTC", "report": {"pattern": "^(.)", "file": r"\1.csv"}, "start": "2025-01-01 09:00:00"}
+    text, beside = list_of((0, 0, 1), Wafer_No="07"), {"a.csv": rows.encode()}.__getitem__
+    run = run_of(read_text(text, entry("wafer_map", **of), "a.WaferMap", beside=beside))
+    assert (run["run_start"], run["run_finish"]) == (at("2025-01-01T09:00:00"), at("2025-01-01T11:00:00"))
+
+
 @pytest.mark.parametrize(
     ("report", "text"),
     [
@@ -356,6 +364,14 @@ def test_a_cut_list_keeps_its_whole_lines(lot: Path) -> None:
     assert len(counts) > 80
 
 
+def test_a_number_that_is_cut_off_is_not_read() -> None:
+    text = list_of((0, 0, 1), (1, 0, 257), (2, 0, 11))
+    for cut, seen in (("25", [1]), ("1 0 257", [1]), ("2 0 1", [1]), ("2 0 11 ", [1]), ("2 0 11 \n", [1, 11])):
+        found = read_text(text[: text.index(cut) + len(cut)], entry("wafer_map", **NOON))
+        assert found.parts["hard_bin"].to_pylist() == seen, cut
+        assert found.report.damage == "the file stops before ## END ##"
+
+
 def test_a_cut_picture_keeps_its_rows_where_they_can_be_placed(lot: Path, stages: Path) -> None:
     of = entry("text_map", origin=REAL_ORIGIN, **NOON)
     path = lot / "S1M040120B_B004549_01_mapEx.txt"
@@ -364,6 +380,7 @@ def test_a_cut_picture_keeps_its_rows_where_they_can_be_placed(lot: Path, stages
     assert cut.report.damage == "the picture stops after 6 of 37 rows"
     assert bins(cut).items() <= bins(read_file(path, of)).items()
     assert cut.parts.num_rows == 6 + 12 + 16 + 18 + 20 + 23
+    assert cut.report.warnings == []
     # here a blank column stands at each side: how many of the rest is blank is not known
     (path,) = stages.glob("CP1__*")
     lines = path.read_text().splitlines(keepends=True)
@@ -385,6 +402,7 @@ def test_a_cut_picture_keeps_its_rows_where_they_can_be_placed(lot: Path, stages
         ("text_map", "", "no map in 0 lines"),
         ("text_map", "a: 1\nb: 2\n", "no map in 2 lines"),
         ("text_map", "...\n...", "the map is blank"),
+        ("text_map", "Map Column: 5\n111\n", "the header tells of 5 columns, the picture has 3, of which 3 hold dies"),
         ("text_map", "1?\n", r"no bin is configured for '\?' \(1 times\)"),
     ],
 )

@@ -26,12 +26,11 @@ def main():
     with open(path, "rb") as file:
         parser = Parser(recTypes=wanted, inp=file)
         parser.addSink(Lines())
+        why = None
         try:
             parser.parse()
         except Exception as fault:  # whatever a peer raises is what this shows
             why = f"{type(fault).__name__}: {fault}"
-        else:
-            why = None
     print(json.dumps(["end", why]))
 
 

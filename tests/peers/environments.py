@@ -55,7 +55,7 @@ class Dump:
     count: int = field(default=0, init=False)
 
     def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        command = [self.python, HERE / self.peer.script, self.path, ",".join(self.kinds)]
+        command = [str(self.python), str(HERE / self.peer.script), str(self.path), ",".join(self.kinds)]
         # warnings go to a file: a pipe that nobody empties would stop the peer
         with (
             tempfile.TemporaryFile("w+") as told,

@@ -112,3 +112,40 @@ def test_maps_of_bins_become_die_tests_and_features(spark: SparkSession, shared_
     assert [row[0] for row in done] == [1, 2, 3]
     # no order of testing is known, so no die of a wafer was seen before another
     assert store.table("die_neighborhood").where("neighbor_count > 0").count() == 0
+
+
+def test_a_delta_table_of_dies_and_its_next_version(spark: SparkSession, tmp_path: Path) -> None:
+    folder = new_folder(tmp_path / "dies")
+    (folder / "conf" / "inputs.yaml").write_text(
+        "inputs:\n"
+        "  - match: '*/lab/dies'\n"
+        "    kind: die_table\n"
+        "    product_id: lab\n"
+        "    columns: {lot_id: lot, wafer_id: wafer, die_x: x, die_y: y, passed: ok, event_timestamp: at}\n"
+        "    parameters: {vdd: {test_num: 1, test_name: vdd, unit: V}}\n"
+    )
+    table = str(tmp_path / "lab" / "dies")
+
+    def write(dies: int, mode: str) -> None:
+        rows = spark.range(0, dies, 1, 3).selectExpr(
+            "'L1' AS lot", "'W1' AS wafer", "int(id % 5) AS x", "int(id div 5) AS y", "id % 7 <> 0 AS ok",
+            "timestamp_seconds(1700000000 + id) AS at", "double(id) / 4 AS vdd",
+        )  # fmt: skip
+        rows.write.format("delta").mode(mode).save(table)
+
+    write(20, "error")
+    store = open_store(folder, spark)
+    assert [f.status for f in store.ingest([table]).files] == ["ingested"]
+    assert (store.table("die_tests").count(), store.table("test_results").count()) == (20, 20)
+    before = versions(folder)
+    assert [f.status for f in store.ingest([table]).files] == ["duplicate"]
+    assert versions(folder) == before
+    write(25, "overwrite")
+    files = write_lot(tmp_path / "in", 1, wafers=1)
+    assert sorted(f.status for f in store.ingest([table, *files]).files) == ["ingested"] * 3
+    dies = store.table("die_tests").where("lot_id = 'L1'")
+    assert dies.count() == 25
+    assert dies.where("touchdown = die_x + 5 * die_y").count() == 25
+    assert store.table("die_tests").where("lot_id <> 'L1'").count() > 100
+    both = dies.join(store.table("test_results"), ["file_id", "part_index"])
+    assert both.where("result = touchdown / 4").count() == both.count() == 25
