@@ -90,6 +90,14 @@ def flip(rng: random.Random, data: bytearray, records: list[Record], order: str)
     return f"{count} bytes flipped"
 
 
+def noise_in_head(rng: random.Random, data: bytearray, records: list[Record], order: str) -> str:
+    """FAR, ATR, MIR: the bytes that decide how all others are read."""
+    count = rng.choice([1, 2, 5])
+    for _ in range(count):
+        data[rng.randrange(min(len(data), rng.choice([6, 12, 200])))] = rng.randrange(256)
+    return f"{count} bytes of the head are noise"
+
+
 def flip_in_result(rng: random.Random, data: bytearray, records: list[Record], order: str) -> str:
     of_results = [r for r in records if r[0] in RESULTS and r[2] - r[1] > 8]
     for _, start, stop in rng.sample(of_results, min(len(of_results), 10)):
@@ -157,5 +165,5 @@ def pad(rng: random.Random, data: bytearray, records: list[Record], order: str) 
 
 
 MUTATIONS: tuple[Mutation, ...] = (
-    flip, flip, flip_in_result, lie, lie, rename, shorten, shorten, drop, double, swap, truncate, pad,
+    flip, flip, noise_in_head, flip_in_result, lie, lie, rename, shorten, shorten, drop, double, swap, truncate, pad,
 )  # fmt: skip

@@ -222,7 +222,7 @@ def read_records(data, order):
 
 def is_pseudo(part):
     high_bin = part["hard_bin"] is not None and part["hard_bin"] > 32767
-    return part["site"] == 255 or high_bin or part["part_id"] == "Test Plan Delimiter"
+    return part["site"] == 255 or high_bin or part["part_id"].rstrip(" \0") == "Test Plan Delimiter"
 
 
 def run_of(part):

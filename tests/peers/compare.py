@@ -32,21 +32,28 @@ _TEST = ("record", "test_num", "test_name", "unit", "low_limit", "high_limit")
 _SHOWN = 5
 
 
-def bits(value: Any) -> Any:
-    """A float by its bits, so that -0.0 is not 0.0; others as they are."""
-    return struct.pack("f", value) if isinstance(value, float) else value
+def exact(row: tuple[Any, ...] | None, *, strips: bool) -> tuple[Any, ...] | None:
+    """Floats by their bits, so that -0.0 is not 0.0; texts without blanks at their ends where the peer strips them."""
+
+    def value_of(value: Any) -> Any:
+        if isinstance(value, float):
+            return struct.pack("f", value)
+        return (value.strip() or None) if strips and isinstance(value, str) else value
+
+    return None if row is None else tuple(map(value_of, row))
 
 
 class Tally:
     """Values that were compared and that are equal, by kind of record, and the first that are not."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, strips: bool) -> None:
+        self.strips = strips
         self.compared, self.equal = Counter[str](), Counter[str]()
         self.odd: list[str] = []
 
     def of(self, kind: str, ours: tuple[Any, ...] | None, theirs: tuple[Any, ...] | None, where: str) -> None:
         self.compared[kind] += 1
-        if ours is not None and theirs is not None and tuple(map(bits, ours)) == tuple(map(bits, theirs)):
+        if exact(ours, strips=self.strips) == exact(theirs, strips=self.strips):
             self.equal[kind] += 1
         else:
             self.odd.append(f"{where}: {ours}, the peer has {theirs}")
@@ -73,7 +80,7 @@ def read_by_both(found: StdfFile, dump: Dump) -> Tally:
     """Every part, every result and every test of a file; after a peer's failure only what it read before."""
     parts, tests = link(dump)
     ours = parts_with_results(found, WHOLE)
-    tally = Tally()
+    tally = Tally(strips=dump.peer.strips_texts)
     for k, mine, other in _pairs(ours[: len(parts)] if dump.failure else ours, parts):
         tally.of("PRR", mine and _ours(mine), other and _theirs(other), f"part {k}")
         of_part = ((mine or {}).get("results", []), (other or {}).get("results", []))

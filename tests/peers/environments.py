@@ -16,11 +16,12 @@ HERE = Path(__file__).resolve().parent
 
 @dataclass(frozen=True)
 class Peer:
-    """A reader: its requirement for pip, and the script that prints its records."""
+    """A reader: its requirement for pip, the script that prints its records, and what it makes of bits and blanks."""
 
     requirement: str
     script: str
     counts_bits: bool
+    strips_texts: bool
 
     @property
     def name(self) -> str:
@@ -28,8 +29,8 @@ class Peer:
 
 
 PEERS = (
-    Peer("pystdf==1.4.0", "dump_pystdf.py", counts_bits=False),
-    Peer("Semi-ATE-STDF==0.1.28", "dump_semi_ate.py", counts_bits=True),
+    Peer("pystdf==1.4.0", "dump_pystdf.py", counts_bits=False, strips_texts=False),
+    Peer("Semi-ATE-STDF==0.1.28", "dump_semi_ate.py", counts_bits=True, strips_texts=True),
 )
 
 
