@@ -27,7 +27,7 @@ from fs_spark.wafer import resolve_geometry
 log = logging.getLogger(__name__)
 
 SOURCES = (n.FILES, n.WAFER_RUNS, n.DIE_TESTS, n.TEST_RESULTS)
-_RECORDED = ("wafer_diameter_mm", "die_width_mm", "die_height_mm", "center_x", "center_y", "pos_x", "pos_y")
+_RECORDED = ("wafer_diameter_mm", "die_width_mm", "die_height_mm", "center_x", "center_y", "pos_x", "pos_y", "flat")
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,9 @@ def rows_of_dies(dies: Iterable[tuple[int, int]], pitch_x: int) -> tuple[DieRow,
 class WaferGeometry:
     """One wafer map. Sizes are None where nobody said them; `rows` are the possible dies.
 
-    `pos_x` R and `pos_y` U say that x grows to the right and y upwards (notch down) [STDF V4 p.39].
+    `pos_x` R and `pos_y` U say that x grows to the right and y upwards (notch down) [STDF V4 p.39]. `notch` is the side
+    of the flat or notch: U, D, L or R. `reticle` is (columns, rows, x, y): a shot's dies on x and y, and the place of a
+    die that is the first of its shot on both.
     """
 
     center_x: float
@@ -57,6 +59,8 @@ class WaferGeometry:
     edge_exclusion_mm: float = 3.0
     rows: tuple[DieRow, ...] = ()
     geometry_source: GeometrySource = "configuration"
+    notch: str | None = None
+    reticle: tuple[int, int, int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.pitch_x < 1 or self.pitch_y < 1:
@@ -65,6 +69,10 @@ class WaferGeometry:
             size = getattr(self, name)
             if size is not None and not size > 0:
                 raise GeometryError(f"{name} is {size}. Hint: give a positive size, or none")
+        if self.notch not in (None, "U", "D", "L", "R"):
+            raise GeometryError(f"notch {self.notch!r}. Hint: give U, D, L or R, or none")
+        if self.reticle is not None and (self.reticle[0] < 1 or self.reticle[1] < 1):
+            raise GeometryError(f"a shot of {self.reticle[0]} x {self.reticle[1]} dies. Hint: give 1 or more of each")
 
     @property
     def dies(self) -> NDArray[np.int64]:
@@ -92,11 +100,15 @@ class WaferGeometry:
         return right + 0.0, up + 0.0  # -0.0 would turn an angle by pi or 2 pi
 
     def to_json(self) -> str:
-        return json.dumps({name: getattr(self, name) for name in self.__dataclass_fields__}, sort_keys=True)
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        unset = [name for name in ("notch", "reticle") if fields[name] is None]  # older maps keep their digest
+        return json.dumps({name: value for name, value in fields.items() if name not in unset}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> WaferGeometry:
         fields: dict[str, Any] = json.loads(text)
+        if fields.get("reticle"):
+            fields["reticle"] = tuple(fields["reticle"])
         return cls(**{**fields, "rows": tuple((y, a, b) for y, a, b in fields["rows"])})
 
     @property
@@ -116,6 +128,11 @@ def _corners_fit(dies: NDArray[np.int64], geometry: WaferGeometry) -> bool:
         return False
     x_mm, y_mm = geometry.to_millimeters(dies[:, 0], dies[:, 1])
     return bool((np.hypot(x_mm, y_mm) <= geometry.wafer_diameter_mm / 2).all())
+
+
+def _reticle(configured: dict[str, Any]) -> tuple[int, int, int, int] | None:
+    given = configured.get("reticle")
+    return (given["columns"], given["rows"], *given["first_die"]) if given else None
 
 
 def resolve_geometry(
@@ -162,6 +179,9 @@ def resolve_geometry(
         edge_exclusion_mm=edge_exclusion_mm,
         rows=rows,
         geometry_source="box_center",
+        notch=configured.get("notch")
+        or (recorded.get("flat") if recorded.get("flat") in ("U", "D", "L", "R") else None),
+        reticle=_reticle(configured),
     )
     mapped = geometry.dies
     low, high = mapped.min(axis=0), mapped.max(axis=0)

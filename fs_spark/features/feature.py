@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
+
+from fs_spark.features.settings import SpatialSettings
 
 Knowledge = Literal["static", "before_test", "at_test", "after_wafer"]
 Boundary = Literal["at_or_before", "strictly_before"]
 EntityName = Literal["die", "wafer", "lot"]
+Per = Literal["die", "fail", "bin", "parameter", "ring", "sector", "zone", "parameter_ring", "number"]
+Kernel = Literal[
+    "radial", "map", "neighborhood", "density", "nearest", "clusters", "wafer_counts", "local_values", "wafer_values",
+    "order_statistics", "own", "whole_wafer", "wm811k", "lots",
+]  # fmt: skip
+Input = Literal["place", "map", "passed", "hard_bin", "site", "value"]
 
 ENTITY_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "die": ("lot_id", "wafer_id", "die_x", "die_y"),
@@ -28,31 +36,70 @@ BOUNDARIES: Final[dict[str, Boundary]] = {
 class Feature:
     """One line of the catalogue.
 
-    `per` says how columns are made of it: `die` gives the bare name, `fail` gives `fail__<name>`, and
-    `parameter` gives `<parameter>__<name>` for each parameter of the view (`value` gives the bare parameter).
+    `per` says how columns are made of it: `die` gives the bare name, `fail` gives `fail__<name>`, `bin` gives
+    `bin<b>__<name>` for each bin of the view, `parameter` gives `<parameter>__<name>` for each parameter (`value` gives
+    the bare parameter), `ring`, `sector` and `zone` give `<per><k>__<name>` by the view's settings, `parameter_ring`
+    gives `<parameter>__ring<k>_<name>`, and `number` gives `<name>_00` and so on, `count` of them.
+    `result` is the column of the kernel that it shows, where that has another name.
     """
 
     name: str
-    kernel: Literal["radial", "neighbors", "measured", "lots"]
-    per: Literal["die", "fail", "parameter"]
+    family: str
+    kernel: Kernel
+    per: Per
     entity: EntityName
     knowledge: Knowledge
     dtype: Literal["double", "int", "boolean"]
     unit: str
+    inputs: tuple[Input, ...]
     undefined_when: str
     source: str
+    result: str = ""
+    count: int = 1
 
     @property
     def key(self) -> str:
         """How a view definition writes it: `radius_mm`, `fail__neighbor_frac`, `{p}__neighbor_mean`, `{p}`."""
-        if self.per == "die":
-            return self.name
-        if self.per == "fail":
-            return f"fail__{self.name}"
-        return "{p}" if self.name == "value" else f"{{p}}__{self.name}"
+        prefix = {"fail": "fail__", "bin": "{bin}__", "ring": "{ring}__", "sector": "{sector}__", "zone": "{zone}__"}
+        if self.per == "parameter":
+            return "{p}" if self.name == "value" else f"{{p}}__{self.name}"
+        if self.per == "parameter_ring":
+            return f"{{p}}__{{ring}}_{self.name}"
+        return f"{self.name}_{{n}}" if self.per == "number" else prefix.get(self.per, "") + self.name
 
-    def columns(self, parameters: tuple[str, ...]) -> tuple[str, ...]:
-        """The column names that it gives in a view over `parameters`."""
-        if self.per != "parameter":
-            return (self.key,)
-        return tuple(self.key.replace("{p}", parameter) for parameter in parameters)
+    @property
+    def shown(self) -> str:
+        """The kernel's column."""
+        return self.result or self.name
+
+    @property
+    def of_parameters(self) -> bool:
+        return self.per in ("parameter", "parameter_ring")
+
+    def columns(
+        self, parameters: tuple[str, ...], bins: tuple[int, ...] = (), settings: SpatialSettings | None = None
+    ) -> tuple[str, ...]:
+        """The column names that it gives in a view over `parameters`, `bins` and `settings`."""
+        chosen = settings or SpatialSettings()
+        keys = [self.key.replace("{p}", p) for p in parameters] if self.of_parameters else [self.key]
+        places: dict[str, list[str]] = {
+            "{bin}": [f"bin{b}" for b in bins],
+            "{ring}": [f"ring{k}" for k in range(chosen.rings)],
+            "{sector}": [f"sector{k}" for k in range(chosen.sectors)],
+            "{zone}": [f"zone{k}" for k in range(1 + (chosen.rings - 1) * chosen.sectors)],
+            "{n}": [f"{k:02}" for k in range(self.count)],
+        }
+        for mark, names in places.items():
+            if mark in self.key:
+                keys = [key.replace(mark, name) for key in keys for name in names]
+        return tuple(keys)
+
+    def of_the_whole_wafer(self) -> Feature:
+        """The same over the complete wafer: all neighbors, all dies, known when the wafer has ended."""
+        return replace(
+            self,
+            name=f"full_{self.name}",
+            family=f"full_{self.family}",
+            knowledge="after_wafer",
+            result=self.shown,
+        )

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from fs_spark.features.catalogue import find_feature
+from fs_spark.features.catalogue import features_of_family, find_feature
 from fs_spark.features.feature import BOUNDARIES, ENTITY_KEYS, Boundary, EntityName, Feature, Knowledge
+from fs_spark.features.settings import SpatialSettings
 
 VIEW_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 REFERENCE = re.compile(r"(?P<view>[a-z][a-z0-9_]*?)(__v(?P<version>\d+\.\d+))?:(?P<feature>[a-z0-9_]+)")
@@ -42,7 +44,10 @@ def _days(value: object) -> object:
 
 
 class FeatureView(BaseModel):
-    """One view: its features all share one knowledge class and one entity, over one insertion."""
+    """One view: its features all share one knowledge class and one entity, over one insertion.
+
+    `families` stand for all their features, and are spelled out when the view is read: its definition names features.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,8 +56,25 @@ class FeatureView(BaseModel):
     insertion: str = "1"
     features: tuple[str, ...] = Field(min_length=1)
     parameters: tuple[str, ...] = ()
+    bins: tuple[Annotated[int, Field(ge=0, le=32767)], ...] = ()
+    settings: SpatialSettings = SpatialSettings()
     ttl: Annotated[timedelta | None, BeforeValidator(_days)] = None
     description: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_families_out(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or "families" not in given:
+            return given
+        named = given["families"]
+        if isinstance(named, str) or not isinstance(named, Sequence):
+            raise ValueError("families is no list. Hint: write families: [outcome_neighborhood, wafer_outcomes]")
+        features = list(given.get("features", ()))
+        for family in named:
+            found = features_of_family(str(family))
+            left_out = "bin" if not given.get("bins") else ""  # a family has them only for the bins that are named
+            features += [f.key for f in found if f.key not in features and f.per != left_out]
+        return {**{k: v for k, v in given.items() if k != "families"}, "features": features}
 
     @field_validator("name")
     @classmethod
@@ -64,7 +86,7 @@ class FeatureView(BaseModel):
     @model_validator(mode="after")
     def _one_class(self) -> FeatureView:
         found = [find_feature(key) for key in self.features]
-        for what, values in (("parameters", self.parameters), ("features", self.features)):
+        for what, values in (("parameters", self.parameters), ("features", self.features), ("bins", self.bins)):
             if len(set(values)) != len(values):
                 raise ValueError(f"{what} given twice in {self.name}: {sorted(values)}")
         for what, groups in (("knowledge class", {f.knowledge for f in found}), ("entity", {f.entity for f in found})):
@@ -72,8 +94,13 @@ class FeatureView(BaseModel):
                 raise ValueError(
                     f"{self.name} mixes features of more than one {what}: {sorted(groups)}. Hint: make one view of each"
                 )
-        if not self.parameters and any(f.per == "parameter" for f in found):
+        if not self.parameters and any(f.of_parameters for f in found):
             raise ValueError(f"{self.name} has features per parameter but names no parameters")
+        if not self.bins and any(f.per == "bin" for f in found):
+            raise ValueError(f"{self.name} has features per bin but names no bins. Hint: write bins: [2, 5]")
+        names = [name for f in found for name in f.columns(self.parameters, self.bins, self.settings)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{self.name} has two columns named {', '.join(twice)}. Hint: rename the parameter")
         return self
 
     @property
@@ -104,7 +131,7 @@ class FeatureView(BaseModel):
     @property
     def columns(self) -> dict[str, str]:
         """Feature column -> Spark type, in the order of the definition."""
-        return {name: f.dtype for f in self.catalogue for name in f.columns(self.parameters)}
+        return {name: f.dtype for f in self.catalogue for name in f.columns(self.parameters, self.bins, self.settings)}
 
     @property
     def qualified(self) -> str:

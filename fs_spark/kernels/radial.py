@@ -2,19 +2,100 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fs_spark.wafer import WaferGeometry
 
+Int64 = NDArray[np.int64]
+Float64 = NDArray[np.float64]
 
-def radial_features(x: ArrayLike, y: ArrayLike, *, geometry: WaferGeometry) -> dict[str, NDArray[np.float64]]:
+_NOTCHES: Final = {"R": 0.0, "U": np.pi / 2, "L": np.pi, "D": -np.pi / 2}
+"""Their angles from the x axis."""
+
+
+def _angle(dx: Float64, dy: Float64, x_mm: Float64, y_mm: Float64, geometry: WaferGeometry) -> Float64:
+    """From the x axis, counterclockwise; NaN without directions."""
+    if geometry.pos_x is None or geometry.pos_y is None:
+        return np.full(dx.shape, np.nan)
+    if geometry.die_width_mm is not None and geometry.die_height_mm is not None:
+        return np.arctan2(y_mm, x_mm)
+    up, right = dy * (-1 if geometry.pos_y == "D" else 1) + 0.0, dx * (-1 if geometry.pos_x == "L" else 1) + 0.0
+    return np.asarray(np.arctan2(up, right), np.float64)
+
+
+def _radius_norm(dx: Float64, dy: Float64, radius_mm: Float64, geometry: WaferGeometry) -> Float64:
+    sizes = (geometry.wafer_diameter_mm, geometry.die_width_mm, geometry.die_height_mm)
+    if geometry.wafer_diameter_mm is not None and None not in sizes:
+        return radius_mm / (geometry.wafer_diameter_mm / 2)
+    dies = geometry.dies
+    if len(dies) < 2:
+        return np.full(dx.shape, np.nan)
+    half_x = np.abs(dies[:, 0] - geometry.center_x).max() + geometry.pitch_x / 2
+    half_y = np.abs(dies[:, 1] - geometry.center_y).max() + geometry.pitch_y / 2
+    return np.hypot(dx / half_x, dy / half_y)
+
+
+def _ring(share: Float64, rings: int) -> Float64:
+    return np.minimum(np.floor(share * rings), rings - 1)
+
+
+def _border(x: Int64, y: Int64, geometry: WaferGeometry) -> Float64:
+    """1 where a neighbor is missing on the map, 0 where none is; NaN off the map."""
+    on_map = {(int(a), int(b)) for a, b in geometry.dies}
+    steps = [(a * geometry.pitch_x, b * geometry.pitch_y) for a in (-1, 0, 1) for b in (-1, 0, 1)]
+    found = [
+        float(any((a + dx, b + dy) not in on_map for dx, dy in steps)) if (a, b) in on_map else np.nan
+        for a, b in zip(x.tolist(), y.tolist(), strict=True)
+    ]
+    return np.array(found, np.float64).reshape(x.shape)
+
+
+def _shots(x: Int64, y: Int64, geometry: WaferGeometry) -> dict[str, Float64]:
+    """Place in the shot, and the shot; NaN without a reticle."""
+    names = ("reticle_x", "reticle_y", "reticle_position", "shot_x", "shot_y", "shot")
+    if geometry.reticle is None:
+        return {name: np.full(x.shape, np.nan) for name in names}
+    columns, rows, first_x, first_y = geometry.reticle
+
+    def split(a: Int64, b: Int64) -> tuple[Int64, Int64, Int64, Int64]:
+        steps_x, steps_y = (a - first_x) // geometry.pitch_x, (b - first_y) // geometry.pitch_y
+        return steps_x % columns, steps_y % rows, steps_x // columns, steps_y // rows
+
+    in_x, in_y, shot_x, shot_y = split(x, y)
+    dies = geometry.dies
+    shot = np.full(x.shape, np.nan)
+    if len(dies):
+        _, _, map_x, map_y = split(dies[:, 0], dies[:, 1])
+        numbers = {place: k for k, place in enumerate(sorted(set(zip(map_y.tolist(), map_x.tolist(), strict=True))))}
+        places = zip(shot_y.tolist(), shot_x.tolist(), strict=True)
+        shot = np.array([numbers.get(place, np.nan) for place in places], np.float64)
+    values = (in_x, in_y, in_y * columns + in_x, shot_x, shot_y, shot)
+    return {name: value.astype(np.float64) for name, value in zip(names, values, strict=True)}
+
+
+def radial_features(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    geometry: WaferGeometry,
+    rings: int = 5,
+    sectors: int = 8,
+    edge_exclusion_mm: float | None = None,
+) -> dict[str, Float64]:
     """Place of each die on the wafer.
+
+    Rings and sectors count from 0, from the center outwards and counterclockwise from the notch (from the x axis where
+    the notch is not known); zone 0 is the innermost ring, the others are 1 + (ring - 1) * sectors + sector. A shot's
+    number runs over the shots of the map by shot_y, then shot_x.
 
     Shapes     x, y (n,) die indices  ->  each feature (n,)
     Units      mm and rad; `radius_norm` is 1 at the wafer's edge, or at the map's half extent without sizes
-    Undefined  NaN: mm features without die sizes; `edge_distance_mm` and `is_edge` also without a wafer size;
-               `angle_rad` unless both POS_X and POS_Y are known; `radius_norm` when the map has no extent
+    Undefined  NaN: mm features without die sizes; `edge_distance_mm` and `is_edge` also without a wafer size; angles,
+               sector and zone unless both POS_X and POS_Y are known, `notch_angle_rad` also without a notch;
+               `radius_norm` and rings when the map has no extent; `is_border` off the map; shots without a reticle
     Invariant to  die order
     Source     STDF V4 p.38-39; edge distance to the outermost corner of the die
 
@@ -22,34 +103,41 @@ def radial_features(x: ArrayLike, y: ArrayLike, *, geometry: WaferGeometry) -> d
     >>> {k: v.tolist() for k, v in radial_features([1], [1], geometry=g).items() if k in ("radius_mm", "is_edge")}
     {'radius_mm': [5.0], 'is_edge': [1.0]}
     """
-    x_mm, y_mm = geometry.to_millimeters(x, y)
+    die_x, die_y = np.asarray(x, np.int64), np.asarray(y, np.int64)
+    x_mm, y_mm = geometry.to_millimeters(die_x, die_y)
     radius_mm = np.hypot(x_mm, y_mm)
     wafer_radius = np.nan if geometry.wafer_diameter_mm is None else geometry.wafer_diameter_mm / 2
     width = np.nan if geometry.die_width_mm is None else geometry.die_width_mm
     height = np.nan if geometry.die_height_mm is None else geometry.die_height_mm
     edge_mm = wafer_radius - np.hypot(np.abs(x_mm) + width / 2, np.abs(y_mm) + height / 2)
+    exclusion = geometry.edge_exclusion_mm if edge_exclusion_mm is None else edge_exclusion_mm
 
-    dx = np.asarray(x, np.float64) - geometry.center_x
-    dy = np.asarray(y, np.float64) - geometry.center_y
-    if np.isfinite(wafer_radius) and np.isfinite(width) and np.isfinite(height):
-        radius_norm = radius_mm / wafer_radius
-    else:
-        radius_norm = np.full(dx.shape, np.nan)
-        dies = geometry.dies
-        if len(dies):
-            half_x = np.abs(dies[:, 0] - geometry.center_x).max() + geometry.pitch_x / 2
-            half_y = np.abs(dies[:, 1] - geometry.center_y).max() + geometry.pitch_y / 2
-            radius_norm = np.hypot(dx / half_x, dy / half_y) if len(dies) > 1 else radius_norm
-    directed = geometry.pos_x is not None and geometry.pos_y is not None
-    right, up = dx * (-1 if geometry.pos_x == "L" else 1) + 0.0, dy * (-1 if geometry.pos_y == "D" else 1) + 0.0
-    if geometry.die_width_mm is not None and geometry.die_height_mm is not None:
-        right, up = x_mm, y_mm
+    dx, dy = (np.asarray(v, np.float64) for v in (die_x - geometry.center_x, die_y - geometry.center_y))
+    radius_norm = _radius_norm(dx, dy, radius_mm, geometry)
+    angle = _angle(dx, dy, x_mm, y_mm, geometry)
+    notch_angle = np.full(angle.shape, np.nan) if geometry.notch is None else _turned(angle - _NOTCHES[geometry.notch])
+    ring = _ring(radius_norm, rings)
+    from_start = notch_angle if geometry.notch is not None else _turned(angle)
+    sector = np.minimum(np.floor(from_start / (2 * np.pi / sectors)), sectors - 1)
     return {
         "x_mm": x_mm,
         "y_mm": y_mm,
         "radius_mm": radius_mm,
         "radius_norm": radius_norm,
-        "angle_rad": np.arctan2(up, right) if directed else np.full(dx.shape, np.nan),
+        "angle_rad": angle,
+        "notch_angle_rad": notch_angle,
         "edge_distance_mm": edge_mm,
-        "is_edge": np.where(np.isnan(edge_mm), np.nan, edge_mm <= geometry.edge_exclusion_mm),
+        "is_edge": np.where(np.isnan(edge_mm), np.nan, edge_mm <= exclusion),
+        "is_border": _border(die_x, die_y, geometry),
+        "ring": ring,
+        "ring_equal_area": _ring(radius_norm**2, rings),
+        "sector": sector,
+        "zone": np.where(ring == 0, sector * 0, 1 + (ring - 1) * sectors + sector),
+        **_shots(die_x, die_y, geometry),
     }
+
+
+def _turned(angle: Float64) -> Float64:
+    """Into [0, 2 pi)."""
+    turned = np.mod(angle, 2 * np.pi)
+    return np.where(turned >= 2 * np.pi, 0.0, turned)

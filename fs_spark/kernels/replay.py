@@ -18,7 +18,11 @@ Float64 = NDArray[np.float64]
 MOST_CELLS: Final = 1 << 24
 """Of a grid: 64 MB. A wafer of 70,000 dies has about 90,000."""
 
-NO_ZONE: Final = np.int32(-1)
+KING_MOVES: Final = np.array([(dx, dy) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dx or dy], np.int64)
+IS_SIDE: Final = np.abs(KING_MOVES).sum(axis=1) == 1
+_BLOCK_MOVES: Final = np.array(
+    [(dx, dy) for dy in range(-2, 3) for dx in range(-2, 3) if max(abs(dx), abs(dy)) == 2], np.int64
+)
 
 
 class Lattice(NamedTuple):
@@ -27,7 +31,8 @@ class Lattice(NamedTuple):
     Gaps that no window reaches over are shortened, so that a stray die does not blow up the grid: differences of cells
     are true up to `pad`, longer distances come from x, y, x_mm, y_mm.
 
-    Shapes     grid (nx, ny): die or -1; cell_x, cell_y, x, y, x_mm, y_mm (d,); step, size_mm, direction (2,)
+    Shapes     grid (nx, ny): die or -1; cell_x, cell_y, x, y, x_mm, y_mm (d,); step, size_mm, direction (2,);
+               king (d, 8): the die at each king move, -1 = none; block (d, 16): the outer dies of the 5x5 block
     Units      `step`: cells from a die to the next; `size_mm`: that step in mm, NaN when unknown; `direction`: 1 where
                mm grow with the coordinate, else -1
     """
@@ -42,6 +47,8 @@ class Lattice(NamedTuple):
     step: Int64
     size_mm: Float64
     direction: Float64
+    king: Int32
+    block: Int32
     pad: int
 
     @property
@@ -104,6 +111,11 @@ def make_lattice(x: Int64, y: Int64, *, geometry: WaferGeometry, reach_mm: float
     cell_y = cells_y[np.searchsorted(ys, y)].astype(np.int32)
     grid = np.full((nx, ny), -1, np.int32)
     grid[cell_x, cell_y] = np.arange(len(x), dtype=np.int32)
+
+    def around(moves: Int64) -> Int32:
+        at_x = cell_x[:, None] + (moves[:, 0] * step[0]).astype(np.int32)
+        return np.ascontiguousarray(grid[at_x, cell_y[:, None] + (moves[:, 1] * step[1]).astype(np.int32)])
+
     x_mm, y_mm = geometry.to_millimeters(x, y)
     direction = np.array([-1.0 if geometry.pos_x == "L" else 1.0, -1.0 if geometry.pos_y == "D" else 1.0])
     return Lattice(
@@ -117,6 +129,8 @@ def make_lattice(x: Int64, y: Int64, *, geometry: WaferGeometry, reach_mm: float
         step,
         size,
         direction,
+        around(KING_MOVES),
+        around(_BLOCK_MOVES),
         pad,
     )
 

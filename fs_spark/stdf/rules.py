@@ -118,6 +118,14 @@ class ParameterConfig(Frozen):
     unit: str = ""
 
 
+class ReticleConfig(Frozen):
+    """One shot of the stepper: its dies on x and y, and a die that is the first of its shot on both."""
+
+    columns: int = Field(ge=1)
+    rows: int = Field(ge=1)
+    first_die: tuple[int, int]
+
+
 class WaferMapConfig(Frozen):
     """A product's wafer map as far as it is known; what is left out comes from the tester's files."""
 
@@ -129,6 +137,8 @@ class WaferMapConfig(Frozen):
     pos_x: Literal["L", "R"] | None = None
     pos_y: Literal["U", "D"] | None = None
     rows: tuple[tuple[int, int, int], ...] = Field(default=(), description="(y, first x, last x) of each run of dies")
+    notch: Literal["U", "D", "L", "R"] | None = None
+    reticle: ReticleConfig | None = None
 
 
 class ProductConfig(Frozen):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 
 from fs_spark.errors import RequestError, SchemaError
 from fs_spark.features.compute import compute_features
-from fs_spark.kernels.neighbors import possible_neighbors
+from fs_spark.features.mapped import possible_neighbors
 from fs_spark.wafer import WaferGeometry
 from tests.kernels.wafers import (
     COUNTS,
@@ -189,8 +189,8 @@ def test_a_part_without_a_place_has_no_row_and_is_nobodys_neighbor() -> None:
 def test_possible_neighbors_of_a_die_outside_the_map() -> None:
     dies = np.array([(0, 0), (1, 0), (5, 5)])
     x, y = np.array([0, 2, 9, -1]), np.array([0, 0, 9, -1])
-    assert possible_neighbors(x, y, dies=dies, pitch=(1, 1)).tolist() == [1, 1, 0, 1]
-    assert np.isnan(possible_neighbors(x, y, dies=np.zeros((0, 2), np.int64), pitch=(1, 1))).all()
+    assert possible_neighbors(x, y, map_of(dies)).tolist() == [1, 1, 0, 1]
+    assert np.isnan(possible_neighbors(x, y, NO_MAP)).all()
 
 
 def test_a_missing_column_is_named() -> None:

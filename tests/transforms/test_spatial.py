@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 from math import isclose, nan
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from fs_spark.config import load_configuration
 from fs_spark.errors import SchemaError
 from fs_spark.features.view import FeatureView
 from fs_spark.schemas import view_layout
-from fs_spark.transforms.spatial import MeasuredTest, ProductBinding, per_unit_features, split_units
+from fs_spark.transforms.spatial import MeasuredTest, ProductBinding, per_unit_features
+from fs_spark.transforms.units import whole_units
 from fs_spark.wafer import WaferGeometry
 from tests.frames import assert_frames_close
 from tests.oracles.lots import lot_so_far
@@ -377,7 +379,11 @@ def test_units_are_whole_whatever_the_batches(seed: int) -> None:
         size = rng.choice([0, 1, 3, 10])
         batches += table.slice(start, size).combine_chunks().to_batches() or [table.to_batches()[0].slice(0, 0)]
         start += size
-    units = list(split_units(iter(batches), [n.LOT_ID, n.WAFER_ID]))
+    units: list[pa.Table] = []
+    for some, edges in whole_units(iter(batches), [n.LOT_ID, n.WAFER_ID], rows=rng.choice([1, 5, 100])):
+        assert edges[0] == 0
+        assert edges[-1] == some.num_rows
+        units += [some.slice(start, stop - start) for start, stop in pairwise(edges)]
     assert [row for unit in units for row in unit["row"].to_pylist()] == list(range(40))
     found = [set(zip(unit[n.LOT_ID].to_pylist(), unit[n.WAFER_ID].to_pylist(), strict=True)) for unit in units]
     assert found == [{key} for key in sorted(set(keys))]

@@ -1,0 +1,34 @@
+"""What a view may set: radii, widths, weights and numbers of rings, with their units."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class SpatialSettings(BaseModel):
+    """Settings of the spatial features of a view; part of its definition, so that another value is a new version."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gdbn_side_weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    gdbn_corner_weight: float = Field(default=0.5, ge=0, allow_inf_nan=False)
+    density_box_mm: float = Field(default=10.0, gt=0, allow_inf_nan=False)
+    """Half width of the square window."""
+    density_sigma_mm: float = Field(default=5.0, gt=0, allow_inf_nan=False)
+    gradient_radius_mm: float = Field(default=10.0, gt=0, allow_inf_nan=False)
+    rings: int = Field(default=5, ge=1, le=100)
+    sectors: int = Field(default=8, ge=1, le=360)
+    edge_exclusion_mm: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """None: as the product's wafer map says."""
+    pat_sigmas: float = Field(default=6.0, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _weighs_something(self) -> SpatialSettings:
+        if self.gdbn_side_weight + self.gdbn_corner_weight == 0:
+            raise ValueError("both GDBN weights are 0. Hint: give the side or the corner neighbors a positive weight")
+        return self
+
+    @property
+    def reach_mm(self) -> float:
+        """The farthest that any window looks."""
+        return max(self.density_box_mm, 3 * self.density_sigma_mm, self.gradient_radius_mm)
