@@ -37,7 +37,7 @@ from fs_spark.wafer import WaferGeometry
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 
-_DIES_OF_A_WAFER: Final = 10
+_DIES_OF_A_WAFER: Final = 50
 _ARROW: Final = {"double": pa.float64(), "int": pa.int32(), "boolean": pa.bool_()}
 
 
@@ -195,7 +195,7 @@ def compute_features(
     Undefined  null by each feature's `undefined_when`
     Raises     SchemaError when a column is absent, a time is null or an attempt comes twice; ValueError when a feature
                is not in the catalogue; RequestError when there is none or they are of more than one knowledge class;
-               GeometryError when most dies (of 10 or more) are not on the wafer map
+               GeometryError when most dies (of 50 or more) are not on the wafer map
     """
     plan = plan_of(features, parameters, bins, settings)
     _require(dies, plan)

@@ -109,7 +109,7 @@ def _slope(u: Any, v: Any, z: Any, count: Any, unit_mm: Any, out: Any, at: Any, 
     det = uu * vv - uv * uv
     slope_u = (vv * uz - uv * vz) / det
     slope_v = (uu * vz - uv * uz) / det
-    x, y = slope_u / unit_mm[0], slope_v / unit_mm[1]
+    x, y = slope_u / unit_mm[0] + 0.0, slope_v / unit_mm[1] + 0.0  # no -0.0: it would turn the angle
     out[at, i] = x
     out[at + 1, i] = y
     out[at + 2, i] = np.sqrt(x * x + y * y)

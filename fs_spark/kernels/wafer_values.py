@@ -32,7 +32,7 @@ LARGEST: Final = 1e150
 _FARTHEST: Final = 2000
 _SINGULAR: Final = 1e-10
 
-_Z, _ZZ, _DEGREE, _PAIRS, _UZ, _VZ, _UUZ, _VVZ = range(8)
+_Z, _ZZ, _DEGREE, _PAIRS, _NEAR_Z, _UZ, _VZ, _UUZ, _VVZ = range(9)
 _N, _JOINS, _AT, _U, _V, _UU, _UV, _VV, _UUU, _UUV, _UVV, _VVV, _UUUU, _UUVV, _VVVV = range(15)
 
 
@@ -40,7 +40,7 @@ class ValueState(NamedTuple):
     """Exact sums of the dies' latest values.
 
     Shapes     value (d, p), NaN = none; site (d,); u, v (d,): twice the coordinates from the center, rounded, or 0 with
-               `near` False; sums (p, 8, 72); site_sums (p, s, 72); site_count (p, s); counts (p, 15): moments of places
+               `near` False; sums (p, 9, 72); site_sums (p, s, 72); site_count (p, s); counts (p, 15): moments of places
     Units      half (2,): mm of u and v; shift (2,): what the rounding left, in u and v
     """
 
@@ -77,7 +77,7 @@ def new_state(
         np.where(near, u, 0),
         np.where(near, v, 0),
         near,
-        accumulators(parameters, 8),
+        accumulators(parameters, 9),
         accumulators(parameters, max(sites, 1)),
         np.zeros((parameters, max(sites, 1)), np.int64),
         np.zeros((parameters, 15), np.int64),
@@ -108,7 +108,7 @@ def _surface(state: Any, p: Any, out: Any, i: Any) -> None:
     uu, uv, vv = n * c[_UU] - c[_U] * c[_U], n * c[_UV] - c[_U] * c[_V], n * c[_VV] - c[_V] * c[_V]
     if _singular(uu, uv, vv):
         return
-    z, z_low = read(sums[_Z])
+    z, z_low = read(sums[_NEAR_Z])
     uz_sum, uz_low = read(sums[_UZ])
     vz_sum, vz_low = read(sums[_VZ])
     uz = covariation(float(n), uz_sum, uz_low, float(c[_U]), 0.0, z, z_low)
@@ -234,6 +234,7 @@ def _take(lattice: Any, state: Any, p: Any, die: Any, value: Any, sign: Any) -> 
                     add_product(sums[_PAIRS], value, beside, sign)
     if state.surface and state.near[die]:
         u, v = state.u[die], state.v[die]
+        add(sums[_NEAR_Z], value, sign)
         add_product(sums[_UZ], value, float(u), sign)
         add_product(sums[_VZ], value, float(v), sign)
         add_product(sums[_UUZ], value, float(u * u), sign)

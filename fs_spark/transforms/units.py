@@ -25,6 +25,7 @@ Int64 = NDArray[np.int64]
 
 SLOT: Final = "slot"
 VALUE: Final = "value"
+_UNIT: Final = "unit"
 _NO_MAP: Final = WaferGeometry(center_x=0.0, center_y=0.0)
 _ROWS_AT_ONCE: Final = 8192
 
@@ -114,7 +115,15 @@ class UnitKernel:
 
     def units(self, table: pa.Table, edges: list[int], plan: Plan, wafers: MappedWafers) -> pa.Table | None:
         """Feature rows of whole units, with the columns of the view's table."""
-        parts, edges, results = self._parts(table, edges)
+        results: pa.Table | None = None
+        parts = table
+        if self.values == "long":
+            unit = pa.array(np.repeat(np.arange(len(edges) - 1), np.diff(edges)))
+            table = table.append_column(_UNIT, unit)
+            is_part = pc.is_null(table[SLOT])
+            count = np.concatenate([[0], np.cumsum(np.asarray(is_part))])
+            edges = sorted(set(count[edges].tolist()))
+            parts, results = table.filter(is_part), table.filter(pc.invert(is_part))
         if not parts.num_rows:
             return None
         bindings = self._bindings_of(parts[n.PRODUCT_ID], edges)
@@ -147,14 +156,6 @@ class UnitKernel:
             require_times(parts)
             return lot_table(parts, plan)
         return static_table(parts, geometry, plan)
-
-    def _parts(self, table: pa.Table, edges: list[int]) -> tuple[pa.Table, list[int], pa.Table | None]:
-        """The parts and where each unit that has some begins, and the results."""
-        if self.values != "long":
-            return table, edges, None
-        is_part = pc.is_null(table[SLOT])
-        count = np.concatenate([[0], np.cumsum(np.asarray(is_part))])
-        return table.filter(is_part), sorted(set(count[edges].tolist())), table.filter(pc.invert(is_part))
 
     def _bindings_of(self, product: pa.ChunkedArray, edges: list[int]) -> list[ProductBinding]:
         """A wafer is of one product; where files disagree, the first in name order, so that the choice is fixed."""
@@ -198,7 +199,7 @@ class UnitKernel:
         order = np.argsort(key, kind="stable")
         at = np.clip(np.searchsorted(key, wanted, sorter=order), 0, len(key) - 1)
         part = order[at]
-        matched = key[part] == wanted
+        matched = (key[part] == wanted) & (integers(parts[_UNIT])[part] == integers(results[_UNIT]))
         slot, occurrence = integers(results[SLOT]), integers(results[n.OCCURRENCE])
         value = results[VALUE].to_numpy().astype(np.float64)
         slot_of = {test: index for index, test in enumerate(self.slots)}

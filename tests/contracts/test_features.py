@@ -9,9 +9,11 @@ import pytest
 from pydantic import BaseModel
 
 import fs_spark
-from fs_spark.features.catalogue import CATALOGUE, find_feature
+from fs_spark.features.catalogue import CATALOGUE, FAMILIES, find_feature
 from fs_spark.features.feature import BOUNDARIES
+from fs_spark.features.settings import SpatialSettings
 from fs_spark.features.view import FeatureView
+from tests.contracts.catalogue import FEATURES
 
 PUBLIC = {
     "AsOfView": (
@@ -21,7 +23,12 @@ PUBLIC = {
     ),
     "FeatureService": "name, features, description=''",
     "FeatureStore": "(config: 'Configuration', spark: 'SparkSession | None' = None) -> 'None'",
-    "FeatureView": "name, version, insertion='1', features, parameters=(), ttl=None, description=''",
+    "FeatureView": (
+        "name, version, insertion='1', features, parameters=(), bins=(), settings=SpatialSettings("
+        "gdbn_side_weight=1.0, gdbn_corner_weight=0.5, density_box_mm=10.0, density_sigma_mm=5.0, "
+        "gradient_radius_mm=10.0, rings=5, sectors=8, edge_exclusion_mm=None, pat_sigmas=6.0), ttl=None, "
+        "description=''"
+    ),
     "FsSparkError": "Exception",
     "TrainingSet": "(name: 'str', df: 'DataFrame', manifest: 'dict[str, Any]') -> None",
     "WaferGeometry": (
@@ -29,7 +36,8 @@ PUBLIC = {
         "die_width_mm: 'float | None' = None, die_height_mm: 'float | None' = None, "
         "wafer_diameter_mm: 'float | None' = None, pos_x: 'str | None' = None, pos_y: 'str | None' = None, "
         "edge_exclusion_mm: 'float' = 3.0, rows: 'tuple[DieRow, ...]' = (), "
-        "geometry_source: 'GeometrySource' = 'configuration') -> None"
+        "geometry_source: 'GeometrySource' = 'configuration', notch: 'str | None' = None, "
+        "reticle: 'tuple[int, int, int, int] | None' = None) -> None"
     ),
     "as_of_join": (
         "(spine: 'DataFrame', views: 'Sequence[AsOfView]', *, timestamp: 'str' = 'event_timestamp') -> 'DataFrame'"
@@ -40,7 +48,8 @@ PUBLIC = {
     ),
     "compute_features": (
         "(dies: 'pa.Table', geometry: 'WaferGeometry', *, features: 'Sequence[str]', "
-        "parameters: 'Sequence[str]' = (), known: 'Known' = 'at_event') -> 'pa.Table'"
+        "parameters: 'Sequence[str]' = (), bins: 'Sequence[int]' = (), settings: 'SpatialSettings | None' = None, "
+        "known: 'Known' = 'at_event') -> 'pa.Table'"
     ),
     "open_online": "(url: 'str') -> 'OnlineReader'",
     "read_stdf": (
@@ -71,31 +80,6 @@ STORE = {
     ),
     "views": "(self) -> 'dict[str, Any]'",
 }
-
-FEATURES = [
-    # key, entity, knowledge, boundary, type, unit
-    ("x_mm", "die", "static", "at_or_before", "double", "mm"),
-    ("y_mm", "die", "static", "at_or_before", "double", "mm"),
-    ("radius_mm", "die", "static", "at_or_before", "double", "mm"),
-    ("radius_norm", "die", "static", "at_or_before", "double", "1"),
-    ("angle_rad", "die", "static", "at_or_before", "double", "rad"),
-    ("edge_distance_mm", "die", "static", "at_or_before", "double", "mm"),
-    ("is_edge", "die", "static", "at_or_before", "boolean", ""),
-    ("neighbor_possible", "die", "before_test", "at_or_before", "int", "dies"),
-    ("neighbor_count", "die", "before_test", "at_or_before", "int", "dies"),
-    ("fail__neighbor_count", "die", "before_test", "at_or_before", "int", "dies"),
-    ("fail__neighbor_frac", "die", "before_test", "at_or_before", "double", "1"),
-    ("{p}__neighbor_mean", "die", "before_test", "at_or_before", "double", ""),
-    ("{p}__neighbor_std", "die", "before_test", "at_or_before", "double", ""),
-    ("{p}", "die", "at_test", "strictly_before", "double", ""),
-    ("wafers_done", "lot", "after_wafer", "strictly_before", "int", "wafers"),
-    ("yield_mean", "lot", "after_wafer", "strictly_before", "double", "1"),
-    ("yield_std", "lot", "after_wafer", "strictly_before", "double", "1"),
-    ("{p}__lot_mean", "lot", "after_wafer", "strictly_before", "double", ""),
-    ("{p}__lot_std", "lot", "after_wafer", "strictly_before", "double", ""),
-    ("{p}__lot_die_mean", "lot", "after_wafer", "strictly_before", "double", ""),
-    ("{p}__lot_die_std", "lot", "after_wafer", "strictly_before", "double", ""),
-]
 
 
 def described(thing: Any) -> str:
@@ -136,7 +120,29 @@ def test_the_methods_of_the_store() -> None:
 
 
 def test_the_catalogue() -> None:
-    assert [(f.key, f.entity, f.knowledge, BOUNDARIES[f.knowledge], f.dtype, f.unit) for f in CATALOGUE] == FEATURES
+    found = [
+        " | ".join([f.key, f.family, f.entity, f.knowledge, f.dtype, f.unit or "-", ",".join(f.inputs) or "-"])
+        for f in CATALOGUE
+    ]
+    assert found == FEATURES.strip().splitlines()
+
+
+def test_every_family_tells_its_cost() -> None:
+    families = {f.family for f in CATALOGUE}
+    told = {name for name in FAMILIES if name != "full_*"}
+    assert {family for family in families if family not in told and not family.startswith("full_")} == set()
+    assert {family.removeprefix("full_") for family in families if family.startswith("full_")} <= told
+
+
+def test_knowledge_and_boundaries() -> None:
+    assert BOUNDARIES == {
+        "static": "at_or_before",
+        "before_test": "at_or_before",
+        "at_test": "strictly_before",
+        "after_wafer": "strictly_before",
+    }
+    whole = {f.key for f in CATALOGUE if "full_" in f.key}
+    assert {f.knowledge for f in CATALOGUE if f.key in whole} == {"after_wafer"}
 
 
 @pytest.mark.parametrize("feature", CATALOGUE, ids=lambda feature: feature.key)
@@ -144,8 +150,15 @@ def test_a_feature_is_found_and_makes_a_view(feature: Any) -> None:
     assert find_feature(feature.key) is feature
     assert feature.undefined_when
     assert feature.source
-    view = FeatureView(name="v", version="1.0", features=(feature.key,), parameters=("vdd",))
-    assert list(view.columns) == [feature.key.replace("{p}", "vdd")]
+    view = FeatureView(
+        name="v", version="1.0", features=(feature.key,), parameters=("vdd",), bins=(7,),
+        settings=SpatialSettings(rings=1, sectors=1),
+    )  # fmt: skip
+    one = {"{p}": "vdd", "{bin}": "bin7", "{ring}": "ring0", "{sector}": "sector0", "{zone}": "zone0"}
+    key = feature.key
+    for mark, name in one.items():
+        key = key.replace(mark, name)
+    assert list(view.columns) == [key.replace("{n}", f"{k:02}") for k in range(feature.count)]
     assert view.boundary == BOUNDARIES[feature.knowledge]
 
 

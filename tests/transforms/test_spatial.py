@@ -361,7 +361,7 @@ def test_a_wafer_with_results_but_no_parts_is_ignored(spark: SparkSession) -> No
 
 def test_missing_columns_are_listed(spark: SparkSession) -> None:
     parts, results = frame_of(spark, [], PARTS), frame_of(spark, [], RESULTS)
-    view = VIEWS["die_measured"]
+    view = VIEWS["die_neighborhood"]
     with pytest.raises(SchemaError, match="die_tests lacks touchdown, passed"):
         per_unit_features(parts.drop("touchdown", "passed"), results, view=view, bindings=BINDINGS)
     with pytest.raises(SchemaError, match="test_results lacks test_name, occurrence"):
