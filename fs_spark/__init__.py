@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fs_spark.errors import FsSparkError
     from fs_spark.features.compute import compute_features
+    from fs_spark.features.session import WaferSession
+    from fs_spark.features.settings import SpatialSettings
     from fs_spark.features.view import FeatureService, FeatureView
     from fs_spark.online.reader import open_online
     from fs_spark.session import build_session
@@ -27,8 +29,10 @@ _PLACES = {
     "FeatureStore": "store",
     "FeatureView": "features.view",
     "FsSparkError": "errors",
+    "SpatialSettings": "features.settings",
     "TrainingSet": "training",
     "WaferGeometry": "wafer",
+    "WaferSession": "features.session",
     "as_of_join": "transforms.as_of",
     "build_session": "session",
     "compute_features": "features.compute",
@@ -42,8 +46,10 @@ __all__ = [
     "FeatureStore",
     "FeatureView",
     "FsSparkError",
+    "SpatialSettings",
     "TrainingSet",
     "WaferGeometry",
+    "WaferSession",
     "as_of_join",
     "build_session",
     "compute_features",

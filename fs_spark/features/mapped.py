@@ -39,6 +39,11 @@ class MappedWafer:
 
     def find(self, x: Int64, y: Int64) -> Int32:
         """The die at each place, -1 where the lattice has none."""
+        if not self.table.size:  # dies too far apart for a table
+            numbers = {
+                place: k for k, place in enumerate(zip(self.lattice.x.tolist(), self.lattice.y.tolist(), strict=True))
+            }
+            return np.array([numbers.get(p, -1) for p in zip(x.tolist(), y.tolist(), strict=True)], np.int32)
         return _look_up(self.table, self.low[0], self.low[1], x, y)
 
 

@@ -21,21 +21,22 @@ def _angle(dx: Float64, dy: Float64, x_mm: Float64, y_mm: Float64, geometry: Waf
     if geometry.pos_x is None or geometry.pos_y is None:
         return np.full(dx.shape, np.nan)
     if geometry.die_width_mm is not None and geometry.die_height_mm is not None:
-        return np.arctan2(y_mm, x_mm)
+        return np.asarray(np.arctan2(y_mm, x_mm), np.float64)
     up, right = dy * (-1 if geometry.pos_y == "D" else 1) + 0.0, dx * (-1 if geometry.pos_x == "L" else 1) + 0.0
-    return np.asarray(np.arctan2(up, right), np.float64)
+    angle: Float64 = np.arctan2(up, right)
+    return angle
 
 
 def _radius_norm(dx: Float64, dy: Float64, radius_mm: Float64, geometry: WaferGeometry) -> Float64:
     sizes = (geometry.wafer_diameter_mm, geometry.die_width_mm, geometry.die_height_mm)
     if geometry.wafer_diameter_mm is not None and None not in sizes:
-        return radius_mm / (geometry.wafer_diameter_mm / 2)
+        return np.asarray(radius_mm / (geometry.wafer_diameter_mm / 2), np.float64)
     dies = geometry.dies
     if len(dies) < 2:
         return np.full(dx.shape, np.nan)
     half_x = np.abs(dies[:, 0] - geometry.center_x).max() + geometry.pitch_x / 2
     half_y = np.abs(dies[:, 1] - geometry.center_y).max() + geometry.pitch_y / 2
-    return np.hypot(dx / half_x, dy / half_y)
+    return np.asarray(np.hypot(dx / half_x, dy / half_y), np.float64)
 
 
 def _ring(share: Float64, rings: int) -> Float64:

@@ -30,6 +30,10 @@ PUBLIC = {
         "description=''"
     ),
     "FsSparkError": "Exception",
+    "SpatialSettings": (
+        "gdbn_side_weight=1.0, gdbn_corner_weight=0.5, density_box_mm=10.0, density_sigma_mm=5.0, "
+        "gradient_radius_mm=10.0, rings=5, sectors=8, edge_exclusion_mm=None, pat_sigmas=6.0"
+    ),
     "TrainingSet": "(name: 'str', df: 'DataFrame', manifest: 'dict[str, Any]') -> None",
     "WaferGeometry": (
         "(center_x: 'float', center_y: 'float', pitch_x: 'int' = 1, pitch_y: 'int' = 1, "
@@ -39,6 +43,7 @@ PUBLIC = {
         "geometry_source: 'GeometrySource' = 'configuration', notch: 'str | None' = None, "
         "reticle: 'tuple[int, int, int, int] | None' = None) -> None"
     ),
+    "WaferSession": "(geometry: 'WaferGeometry', view: 'FeatureView') -> 'None'",
     "as_of_join": (
         "(spine: 'DataFrame', views: 'Sequence[AsOfView]', *, timestamp: 'str' = 'event_timestamp') -> 'DataFrame'"
     ),

@@ -23,6 +23,10 @@ def known_dies(attempts, time, known_at):
     return latest
 
 
+def around(place, pitch):
+    return eight_neighbors(place[0], place[1], pitch)
+
+
 def usable(value):
     return value is not None and math.isfinite(value)
 
@@ -80,14 +84,14 @@ def outcome_row(attempt, latest, *, pitch, size, side_weight, corner_weight, box
 
         box = [a for a in others if abs(far(a)[0]) <= box_mm and abs(far(a)[1]) <= box_mm]
         row["fail__density_box"] = share(fails_of(box), judged(box))
-        mass = failed = 0.0
+        weights = [0.0, 0.0]
         for a in judged(others):
             distance = math.hypot(*far(a))
             if distance <= 3 * sigma_mm:
-                weight = math.exp(-(distance**2) / (2 * sigma_mm**2))
-                mass += weight
-                failed += weight if a["passed"] is False else 0.0
-        row["fail__density_gauss"] = failed / mass if mass else None
+                gauss = math.exp(-(distance**2) / (2 * sigma_mm**2))
+                weights[0] += gauss
+                weights[1] += gauss if a["passed"] is False else 0.0
+        row["fail__density_gauss"] = weights[1] / weights[0] if weights[0] else None
         row["fail__nearest_mm"] = min((math.hypot(*far(a)) for a in fails_of(others)), default=None)
     row["fail__nearest_dies"] = min(
         (max(abs(a["die_x"] - x) / pitch[0], abs(a["die_y"] - y) / pitch[1]) for a in fails_of(others)),
@@ -105,7 +109,7 @@ def largest_cluster(latest, places, pitch):
         if start in failing:
             cluster, waiting = {start}, [start]
             while waiting:
-                for p in eight_neighbors(*waiting.pop(), pitch):
+                for p in around(waiting.pop(), pitch):
                     if p in failing and p not in cluster:
                         cluster.add(p)
                         waiting.append(p)
@@ -135,7 +139,7 @@ def wafer_row(attempt, latest, *, pitch, zones, bins):
 
     joins = {"bb": 0, "bw": 0, "ww": 0}
     for p, a in latest.items():
-        for q in eight_neighbors(*p, pitch):
+        for q in around(p, pitch):
             if q > p and q in latest and a["passed"] is not None and latest[q]["passed"] is not None:
                 failing = [a["passed"], latest[q]["passed"]].count(False)
                 joins[("ww", "bw", "bb")[failing]] += 1
@@ -167,7 +171,7 @@ def moran(values, pitch):
     rest = {p: Fraction(value) - mean for p, value in values.items()}
     weights = cross = Fraction(0)
     for p in values:
-        for q in eight_neighbors(*p, pitch):
+        for q in around(p, pitch):
             if q in values:
                 weights += 1
                 cross += rest[p] * rest[q]

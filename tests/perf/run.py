@@ -24,13 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pyspark.sql import DataFrame, SparkSession
 
-from fs_spark import AsOfView, WaferGeometry, as_of_join, build_session
-from fs_spark.features.view import FeatureView
-from fs_spark.transforms.spatial import MeasuredTest, ProductBinding, per_unit_features
-from fs_spark.wafer import rows_of_dies
+from fs_spark import AsOfView, as_of_join, build_session
+from tests.perf import spatial as spatial_perf
 from tests.perf import stdf as stdf_perf
 
-PARAMETERS = ("vdd", "idd", "freq", "temp")
 BASE_US = 1_700_000_000_000_000
 Measurement = dict[str, Any]
 
@@ -56,87 +53,15 @@ def _texts(prefix: str, codes: np.ndarray) -> pa.Array:
     return pa.array([f"{prefix}{code:05}" for code in distinct]).take(pa.array(index.reshape(-1)))
 
 
-def write_wafers(folder: Path, wafers: int) -> WaferGeometry:
-    """Wafers of 1,024 dies in touchdowns of 4, 20 wafers a lot, as `die_tests` and `test_results`."""
-    side = 32
-    x, y = (a.ravel() for a in np.meshgrid(np.arange(side), np.arange(side)))
-    touchdown = (y // 2) * (side // 2) + x // 2
-    order = np.argsort(touchdown, kind="stable")
-    x, y, touchdown, n = x[order], y[order], touchdown[order], side * side
-    rng = np.random.default_rng(1)
-    (folder / "dies").mkdir(parents=True)
-    (folder / "results").mkdir()
-    for first in range(0, wafers, 100):
-        wafer = np.repeat(np.arange(first, min(first + 100, wafers)), n)
-        count = len(wafer)
-        event = BASE_US + wafer * 3_600_000_000 + np.tile(touchdown, count // n) * 1_000_000
-        keys = {
-            "lot_id": _texts("L", wafer // 20),
-            "wafer_id": _texts("W", wafer),
-            "run_id": _texts("R", wafer),
-            "part_index": pa.array(np.tile(np.arange(n), count // n), pa.int32()),
-        }
-        dies = pa.table(
-            {
-                **keys,
-                "die_x": pa.array(np.tile(x, count // n), pa.int32()),
-                "die_y": pa.array(np.tile(y, count // n), pa.int32()),
-                "touchdown": pa.array(np.tile(touchdown, count // n), pa.int32()),
-                "passed": pa.array(rng.random(count) < 0.9),
-                "event_timestamp": _stamp(event),
-                "available_timestamp": _stamp(event),
-                "product_id": pa.array(["p"] * count),
-            }
-        )
-        pq.write_table(dies, folder / "dies" / f"{first:06}.parquet")
-        results = [
-            pa.table(
-                {
-                    **keys,
-                    "test_num": pa.array(np.full(count, i + 1), pa.int64()),
-                    "test_name": pa.array([name] * count),
-                    "occurrence": pa.array(np.zeros(count), pa.int32()),
-                    "result": pa.array(rng.normal(size=count).astype(np.float32)),
-                }
-            )
-            for i, name in enumerate(PARAMETERS)
-        ]
-        pq.write_table(pa.concat_tables(results), folder / "results" / f"{first:06}.parquet")
-    rows = rows_of_dies(zip(x.tolist(), y.tolist(), strict=True), 1)
-    return WaferGeometry(
-        center_x=15.5, center_y=15.5, die_width_mm=5, die_height_mm=5, wafer_diameter_mm=250, rows=rows
-    )
-
-
 def spatial(spark: SparkSession, folder: Path, scale: float) -> list[Measurement]:
-    """`die_neighborhood` from die tests and results; floor: read, repartition by lot and write a ready output table."""
-    wafers = max(int(200 * scale), 4)
-    geometry = write_wafers(folder, wafers)
-    view = FeatureView(
-        name="neighborhood",
-        version="1.0",
-        features=("neighbor_possible", "neighbor_count", "fail__neighbor_count", "fail__neighbor_frac",
-                  "{p}__neighbor_mean", "{p}__neighbor_std"),
-        parameters=PARAMETERS,
-    )  # fmt: skip
-    tests = {name: MeasuredTest(i + 1, name) for i, name in enumerate(PARAMETERS)}
-    bindings = {"p": ProductBinding(geometry, tests)}
-    ready, out = folder / "ready", folder / "out"
-
-    def run() -> None:
-        dies, results = (spark.read.parquet(str(folder / name)) for name in ("dies", "results"))
-        found = per_unit_features(dies, results, view=view, bindings=bindings)
-        found.write.mode("overwrite").parquet(str(ready if not ready.exists() else out))
-
-    run()
-
-    def floor() -> None:
-        table = spark.read.parquet(str(ready)).repartition("lot_id")
-        table.write.mode("overwrite").parquet(str(folder / "floor"))
-
-    floor_s, run_s = best_of(3, floor, run)
-    rows = wafers * 1024
-    return [measured("neighborhood_from_long", floor_s, run_s, rows)]
+    """The transform, its scaling, one big wafer and a session; floors: the output read, shuffled by lot, written."""
+    return [
+        *spatial_perf.kernels(measured),
+        *spatial_perf.session(measured),
+        *spatial_perf.transform(spark, folder, best_of, measured, scale),
+        *spatial_perf.materialize(spark, folder, best_of, measured, scale),
+        *spatial_perf.scaling(spark, folder, measured, scale),
+    ]
 
 
 def _history(folder: Path, rows: int, keys: int) -> None:
