@@ -12,21 +12,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from fs_spark.features.catalogue import CATALOGUE
 from fs_spark.features.compute import compute_features
 from fs_spark.stdf import StdfFile, read_stdf
 from fs_spark.synth import LotSpec, generate_lot
 from fs_spark.wafer import WaferGeometry, resolve_geometry
-from tests.kernels.wafers import COUNTS, MOMENTS, UTC_US, bits
+from tests.kernels.wafers import UTC_US, bits
 from tests.stdf.files import in_zone, product, real_file
 
 PARAMETERS = ("first", "second")
-BEFORE = ("neighbor_possible", *COUNTS, *MOMENTS)
-AT = ("{p}",)
+BEFORE = tuple(f.key for f in CATALOGUE if f.knowledge == "before_test")
+AT = tuple(f.key for f in CATALOGUE if f.knowledge == "at_test")
+WHOLE = tuple(f.key for f in CATALOGUE if f.knowledge == "after_wafer" and f.entity == "die")
+SUMMARY = tuple(f.key for f in CATALOGUE if f.knowledge == "after_wafer" and f.entity == "wafer")
 STATIC = ("x_mm", "y_mm", "radius_mm", "radius_norm", "angle_rad", "edge_distance_mm", "is_edge")
 LOT = (
     "wafers_done", "yield_mean", "yield_std", "{p}__lot_mean", "{p}__lot_std", "{p}__lot_die_mean", "{p}__lot_die_std",
 )  # fmt: skip
-WAFERS = ("synthetic", "lot2", "prod", "diamond40")
+WAFERS = ("synthetic", "lot2", "prod", "diamond40", "2a816")
 Tests = Sequence[tuple[int, str]]
 
 
@@ -38,7 +41,7 @@ class Wafer(NamedTuple):
 
     def features(self, keys: Sequence[str], attempts: pa.Table | None = None, known: Any = "all") -> pa.Table:
         given = self.attempts if attempts is None else attempts
-        return compute_features(given, self.geometry, features=keys, parameters=PARAMETERS, known=known)
+        return compute_features(given, self.geometry, features=keys, parameters=PARAMETERS, bins=(1, 2), known=known)
 
 
 def with_values(found: StdfFile, tests: Tests) -> pa.Table:
@@ -96,6 +99,10 @@ def wafer(request: pytest.FixtureRequest, shared_data: Path) -> Wafer:
             for k in (0, 1)
         ]
         return as_wafer(files, most_measured(files[0]))
+    if request.param == "2a816":  # a strip that is run twice in one file
+        found = read_stdf(real_file(shared_data, "jervinkhoo-stdf-archive/*2a816*"), testers=BERLIN, products=NO_RULES)
+        strip = as_wafer([found], most_measured(found))
+        return strip._replace(attempts=strip.attempts.filter(pc.equal(strip.attempts["wafer_id"], "1748RSB011")))
     # a cut file gives its complete parts: 15 MB of 95 are some 600
     data = first_megabytes(real_file(shared_data, "nerohmot-stdf/diamond40_*"), 15)
     found = read_stdf(data, testers=BERLIN, products=NO_RULES)
@@ -241,6 +248,26 @@ def test_at_event_is_the_first_row_of_each_attempt(wafer: Wafer) -> None:
     assert bits(rows_where(everything, own)) == bits(at_event)
     assert everything.num_rows > at_event.num_rows
     assert bits(wafer.features(BEFORE)) == bits(wafer.features(BEFORE, known="at_event"))  # streaming
+
+
+# whole wafers
+
+
+@pytest.mark.parametrize("keys", [WHOLE, SUMMARY], ids=["die", "wafer"])
+def test_law_1_a_later_run_leaves_the_whole_wafer_as_it_was_at_the_end_of_earlier_ones(
+    wafer: Wafer, keys: Sequence[str]
+) -> None:
+    attempts = at_file_close(wafer.attempts)
+    runs = attempts["run_id"].unique().to_pylist()
+    whole = wafer.features(keys, attempts)
+    assert whole.num_rows >= len(runs)
+    first = wafer.features(keys, attempts.filter(pc.equal(attempts["run_id"], runs[0])))
+    earlier = times(whole, "available_timestamp") <= times(first, "available_timestamp").max()
+    assert bits(first) == bits(rows_where(whole, earlier & (times(whole) <= times(first).max())))
+    ends = times(whole)
+    for run in runs:  # strictly before an end no touchdown of its run sees it
+        mine = times(attempts.filter(pc.equal(attempts["run_id"], run)))
+        assert not ((ends > mine.min()) & (ends < mine.max())).any()
 
 
 # lots
