@@ -80,6 +80,17 @@ def _inspect(args: argparse.Namespace) -> Answer:
     return proposed.to_dict(), proposed.to_text(), 3 if found.report.damage else 0
 
 
+def _features(args: argparse.Namespace) -> Answer:
+    """Needs no store."""
+    from fs_spark.features.listing import catalogue_dicts, catalogue_text, chosen_features
+
+    try:
+        found = chosen_features(args.families)
+    except ValueError as fault:
+        raise RequestError(str(fault)) from fault
+    return {"features": catalogue_dicts(found)}, catalogue_text(found), 0
+
+
 def _changes(changes: Sequence[Any]) -> Answer:
     text = "\n".join(f"{c.action:10} {c.view} v{c.version}" for c in changes) or "no view is defined"
     return {"changes": [vars(c) for c in changes]}, text, 0
@@ -199,6 +210,12 @@ _VERBS: dict[str, tuple[Callable[[argparse.Namespace], Answer], str, str, list[A
             ("--suggest", {"action": "store_true", "help": "propose parameters for products.yaml instead"}),
             ("--limit", {"type": int, "default": 10, "help": "most parameters to propose"}),
         ],
+    ),
+    "features": (
+        _features,
+        "list the catalogue of features: unit, when it is null, source, cost",
+        "fs-spark features outcome_neighborhood wafer_values",
+        [("families", {"nargs": "*", "help": "default: all"})],
     ),
     "plan": (_plan, "show what apply would register", "fs-spark plan", []),
     "apply": (_apply, "register new view versions", "fs-spark apply", []),

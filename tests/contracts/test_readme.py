@@ -10,6 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from fs_spark.cli import main
+from fs_spark.features.listing import catalogue_markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,3 +44,7 @@ def test_notebook_runs(
     assert len(said) == 2
     assert said[0] == said[1]
     assert (tmp_path / "wafer.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_readme_shows_the_catalogue() -> None:
+    assert catalogue_markdown() in (ROOT / "README.md").read_text(encoding="utf-8")

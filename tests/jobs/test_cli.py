@@ -13,6 +13,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from fs_spark import cli
+from fs_spark.features.catalogue import CATALOGUE
 from tests.stores import label_spine, new_folder, open_store, versions, write_lot
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,3 +171,18 @@ def test_spark_submit_with_the_printed_arguments(folder: Path, spark: SparkSessi
     assert [view["view"] for view in report["views"]] == ["die_neighborhood__v1.0"]
     assert report["views"][0]["units_changed"] == 0  # another process and another JVM give the same bits
     assert versions(folder) == before
+
+
+def test_features_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, tmp_path, "features")
+    assert code == 0
+    assert all(feature.key in out for feature in CATALOGUE)
+    assert all(f"{family}: " in out for family in {feature.family for feature in CATALOGUE})
+    code, out, _ = run(capsys, tmp_path, "features", "outcome_cluster", "--json")
+    found = json.loads(out)["features"]
+    assert [(f["key"], f["knowledge"], f["inputs"]) for f in found] == [
+        ("fail__cluster_size", "before_test", ["passed"])
+    ]
+    code, _, err = run(capsys, tmp_path, "features", "outcome_clusters")
+    assert code == 2
+    assert "did you mean 'outcome_cluster'?" in err
