@@ -122,7 +122,7 @@ def test_without_sizes_there_are_no_millimeters() -> None:
     ],
 )
 def test_what_each_size_is_needed_for(absent: str, unknown: set[str]) -> None:
-    without: dict[str, Any] = {absent: None, "rows": rows_of_dies(ROUND, 1)}
+    without: dict[str, Any] = {absent: None, "rows": rows_of_dies(ROUND, 1), "notch": "D", "reticle": (2, 2, 0, 0)}
     found = features(ROUND, geometry(**without))
     assert {name for name, column in found.items() if np.isnan(column).any()} == unknown
     assert found["radius_norm"].max() <= math.sqrt(2)
@@ -209,3 +209,74 @@ def test_impossible_maps_are_refused() -> None:
         geometry(die_width_mm=0.0)
     with pytest.raises(GeometryError, match="pitch 0 x 1"):
         geometry(pitch_x=0)
+
+
+# rings, sectors, shots
+
+
+def placed(places: list[tuple[int, int]], where: WaferGeometry, **options: Any) -> dict[str, list[Any]]:
+    x, y = np.array(places).reshape(-1, 2).T
+    found = radial_features(x, y, geometry=where, **options)
+    return {name: [None if np.isnan(v) else v for v in values] for name, values in found.items()}
+
+
+def test_rings_of_equal_width_and_of_equal_area() -> None:
+    where = geometry(die_width_mm=1.0, die_height_mm=1.0, wafer_diameter_mm=20.0)
+    found = placed([(0, 0), (1, 0), (2, 0), (5, 0), (9, 0), (10, 0), (12, 0)], where, rings=5)
+    assert found["ring"] == [0, 0, 1, 2, 4, 4, 4]
+    assert found["ring_equal_area"] == [0, 0, 0, 1, 4, 4, 4]
+
+
+def test_sectors_count_from_the_notch_counterclockwise() -> None:
+    places = [(0, -1), (1, 0), (0, 1), (-1, 0)]
+    bare = placed(places, geometry(), sectors=4)
+    assert bare["sector"] == [3, 0, 1, 2]  # from the x axis
+    assert bare["notch_angle_rad"] == [None] * 4
+    down = placed(places, geometry(notch="D"), sectors=4)
+    assert down["sector"] == [0, 1, 2, 3]
+    assert down["notch_angle_rad"] == pytest.approx([0, np.pi / 2, np.pi, 3 * np.pi / 2])
+    for notch, first in (("R", 1), ("U", 2), ("L", 3)):
+        assert placed(places, geometry(notch=notch), sectors=4)["sector"][first] == 0
+    assert placed(places, geometry(pos_x=None), sectors=4)["sector"] == [None] * 4
+
+
+def test_zones_are_the_center_and_then_rings_by_sectors() -> None:
+    where = geometry(die_width_mm=1.0, die_height_mm=1.0, wafer_diameter_mm=20.0)
+    found = placed([(1, 0), (5, 1), (-5, 1), (9, 1), (1, -9)], where, rings=3, sectors=4)
+    assert found["zone"] == [0, 1 + 0, 1 + 1, 1 + 4, 1 + 4 + 3]
+
+
+def test_the_border_of_the_map() -> None:
+    where = geometry(rows=rows_of_dies([(x, y) for x in range(4) for y in range(4)], 1))
+    found = placed([(0, 0), (1, 1), (2, 2), (3, 1), (9, 9)], where)
+    assert found["is_border"] == [1, 0, 0, 1, None]
+    assert placed([(0, 0)], geometry())["is_border"] == [None]
+
+
+def test_shots_of_two_by_three() -> None:
+    where = geometry(rows=rows_of_dies([(x, y) for x in range(-2, 4) for y in range(6)], 1), reticle=(2, 3, 0, 1))
+    found = placed([(0, 1), (1, 3), (-1, 0), (2, 4), (99, 1)], where)
+    assert found["reticle_x"] == [0, 1, 1, 0, 1]
+    assert found["reticle_y"] == [0, 2, 2, 0, 0]
+    assert found["reticle_position"] == [0, 5, 5, 0, 1]
+    assert found["shot_x"] == [0, 0, -1, 1, 49]
+    assert found["shot_y"] == [0, 0, -1, 1, 0]
+    assert found["shot"] == [4, 4, 0, 8, None]  # three rows of three shots
+    stretched = geometry(pitch_x=2, reticle=(2, 1, 0, 0))
+    assert placed([(0, 0), (2, 0), (4, 0)], stretched)["reticle_x"] == [0, 1, 0]
+
+
+def test_notch_and_reticle_come_from_configuration_and_files() -> None:
+    told = resolve_geometry(ROUND, recorded={"flat": "L"})
+    assert told.notch == "L"
+    assert resolve_geometry(ROUND, recorded={"flat": " "}).notch is None
+    configured = {"notch": "U", "reticle": {"columns": 2, "rows": 3, "first_die": (1, -1)}}
+    where = resolve_geometry(ROUND, recorded={"flat": "L"}, configured=configured)
+    assert (where.notch, where.reticle) == ("U", (2, 3, 1, -1))
+    assert WaferGeometry.from_json(where.to_json()) == where
+    assert where.digest != told.digest
+    assert "notch" not in resolve_geometry(ROUND).to_json()
+    with pytest.raises(GeometryError, match="notch 'N'"):
+        WaferGeometry(0, 0, notch="N")
+    with pytest.raises(GeometryError, match="a shot of 0 x 3 dies"):
+        WaferGeometry(0, 0, reticle=(0, 3, 0, 0))
