@@ -94,7 +94,7 @@ def test_real_classes_are_told_apart(shared_data: Path) -> None:
     for row in table.to_pylist():
         some = by_class.setdefault(row["failure_type"], [])
         if row["failure_type"] in ("Center", "Edge-Ring", "none") and len(some) < 12:
-            some.append(wm811k_features(np.frombuffer(row["map"], np.uint8).reshape(row["rows"], row["cols"])))
+            some.append(wm811k_features(np.frombuffer(row["map"], np.int8).reshape(row["rows"], row["cols"])))
 
     def median(kind: str, name: str) -> float:
         return float(np.median([found[name] for found in by_class[kind]]))
