@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,15 +53,13 @@ def _texts(prefix: str, codes: np.ndarray) -> pa.Array:
     return pa.array([f"{prefix}{code:05}" for code in distinct]).take(pa.array(index.reshape(-1)))
 
 
-def spatial(spark: SparkSession, folder: Path, scale: float) -> list[Measurement]:
+def spatial(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measurement]:
     """The transform, its scaling, one big wafer and a session; floors: the output read, shuffled by lot, written."""
-    return [
-        *spatial_perf.kernels(measured),
-        *spatial_perf.session(measured),
-        *spatial_perf.transform(spark, folder, best_of, measured, scale),
-        *spatial_perf.materialize(spark, folder, best_of, measured, scale),
-        *spatial_perf.scaling(spark, folder, measured, scale),
-    ]
+    yield from spatial_perf.kernels(measured)
+    yield from spatial_perf.session(measured)
+    yield from spatial_perf.transform(spark, folder, best_of, measured, scale)
+    yield from spatial_perf.materialize(spark, folder, best_of, measured, scale)
+    yield from spatial_perf.scaling(spark, folder, measured, scale)
 
 
 def _history(folder: Path, rows: int, keys: int) -> None:
@@ -103,13 +101,11 @@ def asof(spark: SparkSession, folder: Path, scale: float) -> list[Measurement]:
     return [measured("one_view", floor_s, run_s, rows)]
 
 
-def stdf(spark: SparkSession, folder: Path, scale: float) -> list[Measurement]:
+def stdf(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measurement]:
     """Reading of the real diamond40 and of a small file, against pystdf, and an ingest of 8 lots of its size."""
-    return [
-        *stdf_perf.read(folder, best_of, measured),
-        *stdf_perf.pystdf(folder, best_of, measured),
-        *stdf_perf.ingest(spark, folder, best_of, measured, copies=max(round(8 * scale), 1)),
-    ]
+    yield from stdf_perf.read(folder, best_of, measured)
+    yield from stdf_perf.pystdf(folder, best_of, measured)
+    yield from stdf_perf.ingest(spark, folder, best_of, measured, copies=max(round(8 * scale), 1))
 
 
 def online(spark: SparkSession, folder: Path, scale: float) -> list[Measurement]:
@@ -170,7 +166,12 @@ def measured(name: str, floor_s: float, run_s: float, rows: int) -> Measurement:
     }
 
 
-BENCHMARKS = {"spatial": spatial, "asof": asof, "stdf": stdf, "online": online}
+BENCHMARKS: dict[str, Callable[[SparkSession, Path, float], Iterable[Measurement]]] = {
+    "spatial": spatial,
+    "asof": asof,
+    "stdf": stdf,
+    "online": online,
+}
 
 
 def main(argv: list[str] | None = None) -> int:

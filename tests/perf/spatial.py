@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -153,7 +153,7 @@ def join_by_place(dies: DataFrame) -> DataFrame:
 
 def transform(
     spark: SparkSession, folder: Path, best_of: BestOf, measured: Measured, scale: float
-) -> list[Measurement]:
+) -> Iterator[Measurement]:
     """`neighborhood`, `full_catalogue` and `sql_self_join`; floor: read, shuffle by lot and write the ready output."""
     wafers = max(round(2000 * scale), 20)
     geometry = write_wide(folder / "wide", wafers)
@@ -163,7 +163,6 @@ def transform(
     def dies() -> DataFrame:
         return spark.read.parquet(str(folder / "wide"))
 
-    found = []
     for name, features in (("neighborhood", NEIGHBORHOOD), ("full_catalogue", BEFORE)):
         view = view_of(features)
         ready = folder / f"ready_{name}"
@@ -176,7 +175,7 @@ def transform(
             _parquet(spark.read.parquet(str(ready)).repartition(F.col("lot_id")), folder / "floor")
 
         floor_s, run_s = best_of(3, floor, run)
-        found.append(measured(name, floor_s, run_s, rows))
+        yield measured(name, floor_s, run_s, rows)
     tenth = sorted((folder / "wide").glob("*.parquet"))[: max(wafers // 1000, 1)]  # all pairs of 2,000 wafers take long
     some = spark.read.parquet(*map(str, tenth))
     rows = some.count()
@@ -186,16 +185,14 @@ def transform(
 
     for name, join in (("sql_self_join", self_join), ("sql_join_by_place", join_by_place)):
         join_s, run_s = best_of(2, lambda join=join: _parquet(join(some), folder / "joined"), ours)
-        found.append(measured(name, run_s, join_s, rows))
-    return found
+        yield measured(name, run_s, join_s, rows)
 
 
-def scaling(spark: SparkSession, folder: Path, measured: Measured, scale: float) -> list[Measurement]:
+def scaling(spark: SparkSession, folder: Path, measured: Measured, scale: float) -> Iterator[Measurement]:
     """Time per die of the neighborhood at 2 and at 8 million dies, in the same files read once and four times."""
     geometry = write_wide(folder / "scale", max(round(2000 * scale), 20))
     view, bindings = view_of(NEIGHBORHOOD), {"p": ProductBinding(geometry)}
     files = [str(folder / "scale")]
-    found = []
     for times in (1, 4):
         dies = spark.read.parquet(*files)
         copies = F.explode(F.array(*[F.lit(f"_{k}") for k in range(times)]))
@@ -208,8 +205,7 @@ def scaling(spark: SparkSession, folder: Path, measured: Measured, scale: float)
             best = min(best, time.perf_counter() - start)
         rows = dies.count()
         line = measured(f"scale_{round(rows / 1e6)}M", 1.0, best, rows)
-        found.append({**line, "us_per_die": round(best / rows * 1e6, 3), "worker_peak_mb": worker_peak_mb()})
-    return found
+        yield {**line, "us_per_die": round(best / rows * 1e6, 3), "worker_peak_mb": worker_peak_mb()}
 
 
 def one_wafer(across: int, die_mm: float, second_pass: float) -> tuple[UnitAttempts, WaferGeometry]:
