@@ -139,6 +139,7 @@ def _new_state(kernel: Kernel, plan: Plan, wafer: MappedWafer, sites: int) -> An
             lattice,
             side_weight=settings.gdbn_side_weight,
             corner_weight=settings.gdbn_corner_weight,
+            bins=plan.wants("fail__neighbor_same_bin", "neighbor_same_bin"),
             block=plan.wants("ring5", "fail__ring5"),
         )
     if kernel == "density":
@@ -156,6 +157,7 @@ def _new_state(kernel: Kernel, plan: Plan, wafer: MappedWafer, sites: int) -> An
         return local_values.new_state(
             lattice,
             parameters,
+            ranks=plan.wants("neighbor_min", "neighbor_max", "neighbor_median", "neighbor_range"),
             gradient=plan.wants("gradient"),
             surface=plan.wants("radius_gradient"),
             radius_mm=settings.gradient_radius_mm,

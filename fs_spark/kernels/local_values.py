@@ -42,12 +42,21 @@ class LocalState(NamedTuple):
     moves: NDArray[np.int64]
     window: NDArray[np.int64]
     unit_mm: NDArray[np.float64]
+    ranks: bool
     gradient: bool
     surface: bool
 
 
-def new_state(lattice: Lattice, parameters: int, *, gradient: bool, surface: bool, radius_mm: float) -> LocalState:
-    """Nothing measured yet. Without `gradient` or `surface` their columns are not computed."""
+def new_state(
+    lattice: Lattice,
+    parameters: int,
+    *,
+    ranks: bool = True,
+    gradient: bool = True,
+    surface: bool = True,
+    radius_mm: float = 0.0,
+) -> LocalState:
+    """Nothing measured yet. Without `ranks` (min, max, median, range), `gradient` or `surface` theirs are undefined."""
     cell = np.abs(lattice.mm_per_cell)
     window = np.zeros((0, 2), np.int64)
     if surface and np.isfinite(cell).all():
@@ -63,6 +72,7 @@ def new_state(lattice: Lattice, parameters: int, *, gradient: bool, surface: boo
         np.ascontiguousarray(KING_MOVES * lattice.step),
         window,
         lattice.mm_per_cell,
+        ranks,
         gradient,
         surface,
     )
@@ -122,6 +132,25 @@ def _slope(u: Any, v: Any, z: Any, count: Any, unit_mm: Any, out: Any, at: Any, 
 
 
 @njit(cache=True, error_model="numpy")
+def _ranks(z: Any, count: Any, ranked: Any, out: Any, i: Any) -> None:
+    """Min, max, median and range of z[:count] into out[3:7, i]; `ranked` is room for eight."""
+    for k in range(count):
+        at = k
+        while at > 0 and ranked[at - 1] > z[k]:
+            ranked[at] = ranked[at - 1]
+            at -= 1
+        ranked[at] = z[k]
+    if count > 0:
+        out[3, i] = ranked[0]
+        out[4, i] = ranked[count - 1]
+        out[5, i] = ranked[count // 2] if count % 2 else (ranked[count // 2 - 1] + ranked[count // 2]) / 2
+        out[6, i] = ranked[count - 1] - ranked[0]
+    else:
+        for column in range(3, 7):
+            out[column, i] = np.nan
+
+
+@njit(cache=True, error_model="numpy")
 def query(lattice: Any, replay: Any, state: Any, first: Any, last: Any, out: Any) -> None:
     """Columns of the attempts [first, last) from what was pushed before, without the die itself.
 
@@ -147,11 +176,6 @@ def query(lattice: Any, replay: Any, state: Any, first: Any, last: Any, out: Any
                         z[count] = value
                         u[count], v[count] = state.moves[k, 0], state.moves[k, 1]
                         total += value
-                        at = count
-                        while at > 0 and ranked[at - 1] > value:
-                            ranked[at] = ranked[at - 1]
-                            at -= 1
-                        ranked[at] = value
                         count += 1
             out[p, 0, i] = count
             if count > 0:
@@ -161,12 +185,11 @@ def query(lattice: Any, replay: Any, state: Any, first: Any, last: Any, out: Any
                     squares += (z[k] - mean) ** 2
                 out[p, 1, i] = mean
                 out[p, 2, i] = np.sqrt(squares / (count - 1)) if count > 1 else np.nan
-                out[p, 3, i] = ranked[0]
-                out[p, 4, i] = ranked[count - 1]
-                out[p, 5, i] = ranked[count // 2] if count % 2 else (ranked[count // 2 - 1] + ranked[count // 2]) / 2
-                out[p, 6, i] = ranked[count - 1] - ranked[0]
             else:
-                out[p, 1:7, i] = np.nan
+                out[p, 1, i] = np.nan
+                out[p, 2, i] = np.nan
+            if state.ranks:
+                _ranks(z, count, ranked, out[p], i)
             if state.gradient:
                 _slope(u, v, z, count, state.unit_mm, out[p], _GRADIENT, i, True)
             if state.surface:

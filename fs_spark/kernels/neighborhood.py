@@ -30,17 +30,21 @@ class NeighborhoodState(NamedTuple):
     outcome: NDArray[np.int8]
     hard_bin: NDArray[np.int32]
     weights: NDArray[np.float64]
+    bins: bool
     block: bool
 
 
-def new_state(lattice: Lattice, *, side_weight: float, corner_weight: float, block: bool = True) -> NeighborhoodState:
-    """Nothing tested yet. Without `block` the columns of the 5x5 block stay undefined."""
+def new_state(
+    lattice: Lattice, *, side_weight: float, corner_weight: float, bins: bool = True, block: bool = True
+) -> NeighborhoodState:
+    """Nothing tested yet. Without `bins` (same bin) or `block` (the 5x5 block) their columns stay undefined."""
     dies = len(lattice.x)
     return NeighborhoodState(
         np.full(dies, -1, np.int32),
         np.full(dies, -1, np.int8),
         np.full(dies, -1, np.int32),
         np.where(IS_SIDE, side_weight, corner_weight).astype(np.float64),
+        bins,
         block,
     )
 
@@ -65,7 +69,7 @@ def query(lattice: Any, replay: Any, state: Any, first: Any, last: Any, out: Any
                 continue
             tested += 1
             outcome = state.outcome[other]
-            hard_bin = state.hard_bin[other]
+            hard_bin = state.hard_bin[other] if state.bins else -1
             if hard_bin >= 0 and hard_bin == own_bin:
                 same += 1
             if outcome < 0:

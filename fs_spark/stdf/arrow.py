@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from fs_spark.stdf.columns import constant, listed, numbers, spread, texts
 from fs_spark.stdf.identity import Identity
 from fs_spark.stdf.parts import MISSING_COORDINATE, MISSING_HARD_BIN, MISSING_SOFT_BIN, Parts
 from fs_spark.stdf.records import Fields
@@ -31,15 +32,6 @@ PART_RESULT: Final = pa.struct(
 Int64 = NDArray[np.int64]
 
 
-def _masked(values: NDArray[Any], missing: NDArray[np.bool_], dtype: pa.DataType) -> pa.Array:
-    return pa.array(values, dtype, mask=missing)
-
-
-def _texts(values: Sequence[str | None], index: Int64) -> pa.Array:
-    """Few distinct texts spread over many parts."""
-    return pa.array(values, pa.string()).take(pa.array(index))
-
-
 def parts_table(
     parts: Parts, runs: Sequence[Run], times: Sequence[RunTimes], head: Fields, identity: Identity | None, file_id: str
 ) -> pa.Table:
@@ -47,57 +39,58 @@ def parts_table(
     first = np.cumsum([0, *(len(when.local_us) for when in times)])
     at = first[run] + parts.touchdown  # place of a part's touchdown among those of all runs
 
-    def spread(values: Sequence[Int64 | None]) -> Int64:
+    def of_touchdown(values: Sequence[Int64 | None]) -> Int64:
         some = [v for v in values if v is not None]
         return np.concatenate(some)[at] if some else np.zeros(n, np.int64)
 
-    local, event = spread([when.local_us for when in times]), spread([when.event_us for when in times])
-    available = spread([when.available_us for when in times])
-    qualities = pa.array([quality for when in times for quality in when.qualities], pa.string())
+    local = of_touchdown([when.local_us for when in times])
+    event = of_touchdown([when.event_us for when in times])
+    available = of_touchdown([when.available_us for when in times])
+    qualities = [quality for when in times for quality in when.qualities]
     unknown = np.full(n, not times or times[0].start_us is None)
     flag = parts.flag
     run_start = np.array([when.start_us or 0 for when in times], np.int64)
     run_local = np.array([when.start_local_us for when in times], np.int64)
     return pa.table(
         {
-            "file_id": pa.repeat(pa.scalar(file_id), n),
-            "run_id": _texts([r.run_id for r in runs], run),
-            "lot_id": pa.repeat(pa.scalar(identity.lot_id if identity else head["lot_id"], pa.string()), n),
-            "wafer_id": _texts([r.wafer_id for r in runs], run),
-            "die_x": _masked(parts.x, parts.x == MISSING_COORDINATE, pa.int32()),
-            "die_y": _masked(parts.y, parts.y == MISSING_COORDINATE, pa.int32()),
-            "head": pa.array(parts.head, pa.int32()),
-            "site": pa.array(parts.site, pa.int32()),
-            "touchdown": pa.array(parts.touchdown, pa.int32()),
-            "part_index": pa.array(np.arange(n), pa.int32()),
-            "part_id": pa.array(parts.part_id, pa.string()),
-            "passed": _masked((flag & 0x08) == 0, (flag & 0x10) != 0, pa.bool_()),
-            "hard_bin": _masked(parts.hard_bin, parts.hard_bin == MISSING_HARD_BIN, pa.int32()),
-            "soft_bin": _masked(parts.soft_bin, parts.soft_bin == MISSING_SOFT_BIN, pa.int32()),
-            "test_time_ms": _masked(parts.test_time_ms, parts.test_time_ms == 0, pa.int64()),
-            "run_start": pa.array(run_start[run], pa.int64(), mask=unknown).cast(UTC_US),
-            "run_start_local": pa.array(run_local[run], pa.int64()).cast(LOCAL_US),
-            "event_timestamp": pa.array(event, pa.int64(), mask=unknown).cast(UTC_US),
-            "event_local": pa.array(local, pa.int64()).cast(LOCAL_US),
-            "time_quality": qualities.take(pa.array(at)),
-            "available_timestamp": pa.array(available, pa.int64(), mask=unknown).cast(UTC_US),
-            "insertion": pa.repeat(pa.scalar(identity.insertion if identity else None, pa.string()), n),
-            "product_id": pa.repeat(pa.scalar(identity.product.product_id if identity else None, pa.string()), n),
-            "test_program": pa.repeat(pa.scalar(head["job_nam"], pa.string()), n),
-            "tester": pa.repeat(pa.scalar(head["node_nam"], pa.string()), n),
+            "file_id": constant(file_id, n),
+            "run_id": spread([r.run_id for r in runs], run),
+            "lot_id": constant(identity.lot_id if identity else head["lot_id"], n),
+            "wafer_id": spread([r.wafer_id for r in runs], run),
+            "die_x": numbers(parts.x, pa.int32(), parts.x == MISSING_COORDINATE),
+            "die_y": numbers(parts.y, pa.int32(), parts.y == MISSING_COORDINATE),
+            "head": numbers(parts.head, pa.int32()),
+            "site": numbers(parts.site, pa.int32()),
+            "touchdown": numbers(parts.touchdown, pa.int32()),
+            "part_index": numbers(np.arange(n), pa.int32()),
+            "part_id": texts(parts.part_id),
+            "passed": numbers((flag & 0x08) == 0, pa.bool_(), (flag & 0x10) != 0),
+            "hard_bin": numbers(parts.hard_bin, pa.int32(), parts.hard_bin == MISSING_HARD_BIN),
+            "soft_bin": numbers(parts.soft_bin, pa.int32(), parts.soft_bin == MISSING_SOFT_BIN),
+            "test_time_ms": numbers(parts.test_time_ms, pa.int64(), parts.test_time_ms == 0),
+            "run_start": numbers(run_start[run], UTC_US, unknown),
+            "run_start_local": numbers(run_local[run], LOCAL_US),
+            "event_timestamp": numbers(event, UTC_US, unknown),
+            "event_local": numbers(local, LOCAL_US),
+            "time_quality": spread(qualities, at),
+            "available_timestamp": numbers(available, UTC_US, unknown),
+            "insertion": constant(identity.insertion if identity else None, n),
+            "product_id": constant(identity.product.product_id if identity else None, n),
+            "test_program": constant(head["job_nam"], n),
+            "tester": constant(head["node_nam"], n),
         }
     )
 
 
 def tests_table(tests: Sequence[Test], file_id: str) -> pa.Table:
     def column(name: str, kind: pa.DataType) -> pa.Array:
-        return pa.array([getattr(test, name) for test in tests], kind)
+        return listed([getattr(test, name) for test in tests], kind)
 
     limits = ("low_limit", "high_limit", "low_spec", "high_spec")
     return pa.table(
         {
-            "file_id": pa.repeat(pa.scalar(file_id), len(tests)),
-            "test_index": pa.array(range(len(tests)), pa.int32()),
+            "file_id": constant(file_id, len(tests)),
+            "test_index": numbers(np.arange(len(tests)), pa.int32()),
             "test_num": column("test_num", pa.int64()),
             "test_name": column("test_name", pa.string()),
             "record": column("record", pa.string()),
@@ -112,31 +105,21 @@ def tests_table(tests: Sequence[Test], file_id: str) -> pa.Table:
     )
 
 
-def _bits(values: NDArray[np.bool_]) -> pa.Buffer:
-    return pa.py_buffer(np.packbits(values, bitorder="little"))
-
-
-def _valid(values: NDArray[Any], valid: NDArray[np.bool_], kind: pa.DataType) -> pa.Array:
-    """An Arrow array over the memory of `values`."""
-    data = _bits(values) if pa.types.is_boolean(kind) else pa.py_buffer(values)
-    return pa.Array.from_buffers(kind, len(values), [_bits(valid), data])
-
-
 def result_values(results: Results) -> dict[str, pa.Array]:
     """The columns of the results by themselves: test_index, occurrence, element, result, passed."""
     return {
-        "test_index": pa.array(results.test_index),
-        "occurrence": pa.array(results.occurrence),
-        "element": _valid(results.element, results.element >= 0, pa.int32()),
-        "result": _valid(results.result, results.usable, pa.float32()),
-        "passed": _valid(results.passed, results.says_passed, pa.bool_()),
+        "test_index": numbers(results.test_index, pa.int32()),
+        "occurrence": numbers(results.occurrence, pa.int32()),
+        "element": numbers(results.element, pa.int32(), results.element < 0),
+        "result": numbers(results.result, pa.float32(), ~results.usable),
+        "passed": numbers(results.passed, pa.bool_(), ~results.says_passed),
     }
 
 
 def part_results(results: Results, values: dict[str, pa.Array]) -> pa.Array:
     """Results as one list of structs per part, which is how they travel."""
     structs = pa.StructArray.from_arrays([values[field.name] for field in PART_RESULT], fields=list(PART_RESULT))
-    return pa.ListArray.from_arrays(pa.array(results.begins.astype(np.int32)), structs)
+    return pa.ListArray.from_arrays(numbers(results.begins, pa.int32()), structs)
 
 
 def results_table(results: Results, values: dict[str, pa.Array], tests: Sequence[Test], parts: pa.Table) -> pa.Table:
@@ -144,33 +127,28 @@ def results_table(results: Results, values: dict[str, pa.Array], tests: Sequence
     counts = np.diff(results.begins)
     rows = int(results.begins[-1])
 
+    part_of = numbers(np.repeat(np.arange(len(counts), dtype=np.int32), counts), pa.int32())
+
     def of_part(name: str) -> pa.Array:
-        encoded = parts[name].combine_chunks().dictionary_encode()
-        if len(encoded.dictionary) == 1 and not encoded.null_count:
-            index = pa.array(np.zeros(rows, np.int8))
-        else:
-            codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
-            spread = np.repeat(codes, counts)
-            index = _valid(spread, spread >= 0, pa.int32())
-        return pa.DictionaryArray.from_arrays(index.cast(pa.int32()), encoded.dictionary)
+        return parts[name].combine_chunks().dictionary_encode().take(part_of)
 
     def of_test(name: str) -> pa.Array:
         return pa.DictionaryArray.from_arrays(
-            values["test_index"], pa.array([getattr(test, name) for test in tests], pa.string()), safe=False
+            values["test_index"], texts([getattr(test, name) for test in tests]), safe=False
         )
 
     records = ("PTR", "MPR", "FTR")
     kinds = np.array([records.index(test.record) for test in tests], np.int32)
     record = kinds[results.test_index] if len(tests) else np.zeros(rows, np.int32)
-    numbers = np.array([test.test_num for test in tests], np.int64)
+    of_index = np.array([test.test_num for test in tests], np.int64)
     return pa.table(
         {
             **{name: of_part(name) for name in ("file_id", "run_id", "lot_id", "wafer_id")},
-            "part_index": pa.array(np.repeat(np.arange(len(counts), dtype=np.int32), counts)),
-            "test_num": pa.array(numbers[results.test_index] if len(tests) else np.empty(0, np.int64)),
+            "part_index": part_of,
+            "test_num": numbers(of_index[results.test_index] if len(tests) else of_index, pa.int64()),
             "test_name": of_test("test_name"),
             **{name: values[name] for name in ("occurrence", "element", "result", "passed")},
-            "record": pa.DictionaryArray.from_arrays(pa.array(record), pa.array(records)),
+            "record": pa.DictionaryArray.from_arrays(numbers(record, pa.int32()), texts(records)),
         }
     )
 
@@ -180,11 +158,8 @@ def runs_table(
 ) -> pa.Table:
     n, count = len(runs), np.bincount(parts.run, minlength=len(runs))
 
-    def stamps(values: Sequence[int | None], kind: pa.DataType) -> pa.Array:
-        return pa.array(values, pa.int64()).cast(kind)
-
     geometry = {
-        name: pa.array([getattr(run.geometry, name) for run in runs], kind)
+        name: listed([getattr(run.geometry, name) for run in runs], kind)
         for name, kind in (
             ("wafer_diameter_mm", pa.float64()),
             ("die_width_mm", pa.float64()),
@@ -198,23 +173,23 @@ def runs_table(
     }
     return pa.table(
         {
-            "file_id": pa.repeat(pa.scalar(file_id), n),
-            "run_id": pa.array([run.run_id for run in runs], pa.string()),
-            "run_key": pa.array([run.run_key for run in runs], pa.string()),
-            "lot_id": pa.repeat(pa.scalar(identity.lot_id if identity else head["lot_id"], pa.string()), n),
-            "wafer_id": pa.array([run.wafer_id for run in runs], pa.string()),
-            "head": pa.array([run.head for run in runs], pa.int32()),
-            "insertion": pa.repeat(pa.scalar(identity.insertion if identity else None, pa.string()), n),
-            "product_id": pa.repeat(pa.scalar(identity.product.product_id if identity else None, pa.string()), n),
-            "test_program": pa.repeat(pa.scalar(head["job_nam"], pa.string()), n),
-            "tester": pa.repeat(pa.scalar(head["node_nam"], pa.string()), n),
-            "run_start": stamps([when.start_us for when in times], UTC_US),
-            "run_start_local": stamps([when.start_local_us for when in times], LOCAL_US),
-            "run_finish": stamps([when.finish_us for when in times], UTC_US),
-            "run_end": stamps([when.end_us for when in times], UTC_US),
-            "time_quality": pa.array([when.quality for when in times], pa.string()),
-            "touchdowns": pa.array([len(when.local_us) for when in times], pa.int32()),
-            "parts": pa.array(count, pa.int32()),
+            "file_id": constant(file_id, n),
+            "run_id": listed([run.run_id for run in runs], pa.string()),
+            "run_key": listed([run.run_key for run in runs], pa.string()),
+            "lot_id": constant(identity.lot_id if identity else head["lot_id"], n),
+            "wafer_id": listed([run.wafer_id for run in runs], pa.string()),
+            "head": listed([run.head for run in runs], pa.int32()),
+            "insertion": constant(identity.insertion if identity else None, n),
+            "product_id": constant(identity.product.product_id if identity else None, n),
+            "test_program": constant(head["job_nam"], n),
+            "tester": constant(head["node_nam"], n),
+            "run_start": listed([when.start_us for when in times], UTC_US),
+            "run_start_local": listed([when.start_local_us for when in times], LOCAL_US),
+            "run_finish": listed([when.finish_us for when in times], UTC_US),
+            "run_end": listed([when.end_us for when in times], UTC_US),
+            "time_quality": listed([when.quality for when in times], pa.string()),
+            "touchdowns": listed([len(when.local_us) for when in times], pa.int32()),
+            "parts": numbers(count, pa.int32()),
             **geometry,
         }
     )
@@ -225,18 +200,18 @@ def bins_table(bins: Sequence[tuple[str, Fields]], file_id: str) -> pa.Table:
     kind = {"HBR": "hard", "SBR": "soft"}
 
     def column(name: str, type_: pa.DataType) -> pa.Array:
-        return pa.array([fields.get(name, fields.get(name.replace("hbin", "sbin"))) for _, fields in bins], type_)
+        return listed([fields.get(name, fields.get(name.replace("hbin", "sbin"))) for _, fields in bins], type_)
 
     said = [fields.get("hbin_pf") or fields.get("sbin_pf") for _, fields in bins]
     return pa.table(
         {
-            "file_id": pa.repeat(pa.scalar(file_id), len(bins)),
-            "kind": pa.array([kind[record] for record, _ in bins], pa.string()),
+            "file_id": constant(file_id, len(bins)),
+            "kind": listed([kind[record] for record, _ in bins], pa.string()),
             "head": column("head_num", pa.int32()),
             "site": column("site_num", pa.int32()),
             "bin": column("hbin_num", pa.int32()),
             "name": column("hbin_nam", pa.string()),
-            "passed": pa.array([{"P": True, "F": False}.get(flag or "") for flag in said], pa.bool_()),
+            "passed": listed([{"P": True, "F": False}.get(flag or "") for flag in said], pa.bool_()),
             "parts": column("hbin_cnt", pa.int64()),
         }
     )
@@ -258,12 +233,12 @@ def sites_table(descriptions: Sequence[Fields], parts: Parts, file_id: str) -> p
         found.setdefault((head, site), of_head.get(head, of_head.get(255, {})))
     keys = sorted(found, key=lambda key: (key[0] is not None, key))
     columns: dict[str, pa.Array] = {
-        "file_id": pa.repeat(pa.scalar(file_id), len(keys)),
-        "head": pa.array([head for head, _ in keys], pa.int32()),
-        "site": pa.array([site for _, site in keys], pa.int32()),
-        "site_group": pa.array([found[key].get("site_grp") for key in keys], pa.int32()),
-        "parts": pa.array([tested.get(key, 0) for key in keys], pa.int64()),  # type: ignore[arg-type]
+        "file_id": constant(file_id, len(keys)),
+        "head": listed([head for head, _ in keys], pa.int32()),
+        "site": listed([site for _, site in keys], pa.int32()),
+        "site_group": listed([found[key].get("site_grp") for key in keys], pa.int32()),
+        "parts": listed([tested.get(key, 0) for key in keys], pa.int64()),  # type: ignore[arg-type]
     }
     for name in (f"{what}_{which}" for what in _EQUIPMENT for which in ("typ", "id")):
-        columns[name] = pa.array([found[key].get(name) for key in keys], pa.string())
+        columns[name] = listed([found[key].get(name) for key in keys], pa.string())
     return pa.table(columns)

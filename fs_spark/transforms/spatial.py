@@ -54,6 +54,18 @@ def _part_columns(plan: Plan, *, keys: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*keys, *wanted, n.PRODUCT_ID]))
 
 
+def _product_number(bindings: Mapping[str, ProductBinding]) -> Column:
+    """A product's place among the bound ones, null where it has none: a number crosses to Python at half the price."""
+    number = F.lit(None).cast("int")
+    for at, product in enumerate(sorted(bindings)):
+        number = F.when(F.col(n.PRODUCT_ID) == product, F.lit(at)).otherwise(number)
+    return number.alias(n.PRODUCT_ID)
+
+
+def _selected(columns: Sequence[str], bindings: Mapping[str, ProductBinding]) -> list[Column]:
+    return [_product_number(bindings) if name == n.PRODUCT_ID else F.col(name) for name in columns]
+
+
 def _keyed(view: FeatureView) -> Column:
     keyed = F.lit(True)
     for key in n.WAFER_KEYS if view.entity in ("lot", "wafer") else n.DIE_KEYS:
@@ -88,7 +100,7 @@ def per_unit_features(
     columns = _part_columns(plan, keys=view.unit_keys)
     require_columns(die_tests, columns, what="die_tests")
     slots = _slots(bindings, plan.parameters)
-    parts = die_tests.where(_keyed(view)).select(*columns)
+    parts = die_tests.where(_keyed(view)).select(*_selected(columns, bindings))
     long = test_results is not None and bool(slots)
     if test_results is not None and slots:
         require_columns(test_results, _RESULT_COLUMNS, what="test_results")
@@ -100,7 +112,7 @@ def per_unit_features(
         )
         results = wanted.select(
             *shared,
-            *[F.lit(None).cast(die_tests.schema[c].dataType).alias(c) for c in columns if c not in shared],
+            *[F.lit(None).cast(parts.schema[c].dataType).alias(c) for c in columns if c not in shared],
             _slot_of(slots, element).alias(SLOT),
             F.col(n.OCCURRENCE),
             F.col(n.RESULT).alias(VALUE),
@@ -124,4 +136,5 @@ def wide_features(dies: DataFrame, *, view: FeatureView, bindings: Mapping[str, 
     plan = plan_of_view(view)
     columns = [*_part_columns(plan, keys=view.unit_keys), *plan.parameters]
     require_columns(dies, columns, what="dies")
-    return _by_unit(dies.where(_keyed(view)).select(*columns), UnitKernel(view, dict(bindings), (), "wide"))
+    parts = dies.where(_keyed(view)).select(*_selected(columns, bindings))
+    return _by_unit(parts, UnitKernel(view, dict(bindings), (), "wide"))

@@ -159,12 +159,9 @@ class UnitKernel:
 
     def _bindings_of(self, product: pa.ChunkedArray, edges: list[int]) -> list[ProductBinding]:
         """A wafer is of one product; where files disagree, the first in name order, so that the choice is fixed."""
-        names = sorted(name for name in product.unique().to_pylist() if name is not None)
-        ranks = pc.index_in(product, value_set=pa.array(names, product.type)) if names else None
-        if ranks is None:
-            return [ProductBinding()] * (len(edges) - 1)
-        first = np.minimum.reduceat(integers(ranks, len(names)), edges[:-1])
-        return [self.bindings.get(names[k], ProductBinding()) if k < len(names) else ProductBinding() for k in first]
+        bound = [self.bindings[name] for name in sorted(self.bindings)]
+        first = np.minimum.reduceat(integers(product, len(bound)), edges[:-1])
+        return [bound[k] if k < len(bound) else ProductBinding() for k in first]
 
     def _with_values(
         self,

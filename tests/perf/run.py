@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
-from fs_spark import AsOfView, as_of_join, build_session
+from fs_spark import build_session
+from tests.perf import asof as asof_perf
 from tests.perf import spatial as spatial_perf
 from tests.perf import stdf as stdf_perf
 
@@ -48,11 +48,6 @@ def _stamp(values: np.ndarray) -> pa.Array:
     return pa.array(values, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
 
 
-def _texts(prefix: str, codes: np.ndarray) -> pa.Array:
-    distinct, index = np.unique(codes, return_inverse=True)
-    return pa.array([f"{prefix}{code:05}" for code in distinct]).take(pa.array(index.reshape(-1)))
-
-
 def spatial(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measurement]:
     """The transform, its scaling, one big wafer and a session; floors: the output read, shuffled by lot, written."""
     yield from spatial_perf.kernels(measured)
@@ -62,43 +57,9 @@ def spatial(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measure
     yield from spatial_perf.scaling(spark, folder, measured, scale)
 
 
-def _history(folder: Path, rows: int, keys: int) -> None:
-    rng = np.random.default_rng(2)
-    for name in ("spine", "view"):
-        event = BASE_US + rng.integers(0, 10**12, rows)
-        table = {"lot_id": _texts("L", rng.integers(0, keys, rows)), "event_timestamp": _stamp(event)}
-        if name == "spine":
-            table["label"] = pa.array(rng.random(rows) < 0.1)
-        else:
-            table["available_timestamp"] = _stamp(event + rng.integers(0, 10**9, rows))
-            table["sequence"] = pa.array(np.arange(rows), pa.int64())
-            table |= {f"f{i}": pa.array(rng.normal(size=rows)) for i in range(8)}
-        (folder / name).mkdir(parents=True)
-        pq.write_table(pa.table(table), folder / name / "part.parquet", row_group_size=max(rows // 8, 1))
-
-
-def asof(spark: SparkSession, folder: Path, scale: float) -> list[Measurement]:
-    """One view of 8 doubles; floor: the same union, one shuffle, one sort."""
-    rows = max(int(200_000 * scale), 1000)
-    _history(folder, rows, max(rows // 200, 1))
-    features = [f"f{i}" for i in range(8)]
-
-    def read() -> tuple[DataFrame, DataFrame]:
-        return spark.read.parquet(str(folder / "spine")), spark.read.parquet(str(folder / "view"))
-
-    def run() -> None:
-        spine, view = read()
-        one = AsOfView("v", view, ("lot_id",), {f: f for f in features})
-        as_of_join(spine, [one]).write.mode("overwrite").format("noop").save()
-
-    def floor() -> None:
-        spine, view = read()
-        union = spine.unionByName(view, allowMissingColumns=True).repartition("lot_id")
-        ordered = union.sortWithinPartitions("lot_id", "event_timestamp")
-        ordered.write.mode("overwrite").format("noop").save()
-
-    floor_s, run_s = best_of(5, floor, run)
-    return [measured("one_view", floor_s, run_s, rows)]
+def asof(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measurement]:
+    """Point-in-time joins; floors: the same union, one shuffle, one sort."""
+    yield from asof_perf.run(spark, folder, best_of, measured, scale)
 
 
 def stdf(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measurement]:
@@ -177,7 +138,7 @@ BENCHMARKS: dict[str, Callable[[SparkSession, Path, float], Iterable[Measurement
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=[*BENCHMARKS, "all"])
-    parser.add_argument("--scale", type=float, default=1.0, help="1 is 0.2 million rows")
+    parser.add_argument("--scale", type=float, default=1.0, help="1 is the size that the limits are stated for")
     parser.add_argument("--json", action="store_true", help="JSON lines alone")
     args = parser.parse_args(argv)
     spark = build_session(
