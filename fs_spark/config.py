@@ -7,7 +7,9 @@ file and key, so that one run of `fs-spark plan` shows everything there is to me
 from __future__ import annotations
 
 import difflib
+import json
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -114,6 +116,15 @@ class Configuration(Frozen):
         if root is None or "://" in root:
             return root
         return str((self.folder / root).resolve())
+
+    def ingest_text(self) -> str:
+        """What the ingested rows depend on, as one JSON text: testers, products, other inputs and availability."""
+        parts: dict[str, Sequence[BaseModel]] = {
+            "testers": self.testers, "products": self.products, "inputs": self.inputs
+        }  # fmt: skip
+        listed = {name: [one.model_dump(mode="json") for one in models] for name, models in parts.items()}
+        store = self.store.model_dump(mode="json", include={"availability", "availability_margin", "wafer_map"})
+        return json.dumps({**listed, "store": store}, sort_keys=True)
 
     @property
     def online_url(self) -> str:

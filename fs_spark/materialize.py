@@ -212,8 +212,8 @@ def materialize_view(snapshot: Snapshot, view: FeatureView, state: RegistryState
     try:
         changed, removed = _differences(tables, view, rows, lots)
         n_lots = len(lots) if lots is not None else len({unit[n.LOT_ID] for unit in [*changed, *removed]})
-        if removed:
-            tables.delete_units(view.table, removed)
+        if removed:  # the last write tells what the rows were made from
+            tables.delete_units(view.table, removed, made_from=None if changed else source)
         if changed:  # replaced, also where all of them are new: of two first runs at once neither doubles the other's
             units = tables.spark.createDataFrame(
                 [tuple(unit[k] for k in view.unit_keys) for unit in changed],

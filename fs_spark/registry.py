@@ -23,11 +23,13 @@ from fs_spark.wafer import WaferGeometry
 VERSION: Final = "view_version"
 PROMOTION: Final = "promotion"
 BINDING: Final = "binding"
+CONFIGURATION: Final = "configuration"
+_ALL: Final = "*"
 
 
 @dataclass(frozen=True)
 class Entry:
-    kind: Literal["view_version", "promotion", "binding"]
+    kind: Literal["view_version", "promotion", "binding", "configuration"]
     view: str
     version: str
     product_id: str | None
@@ -72,6 +74,8 @@ class RegistryState:
     bindings: dict[tuple[str, str], dict[str, ProductBinding]] = field(default_factory=dict)
     binding_digests: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     entries: int = 0
+    configuration: str | None = None
+    """Digest of the newest registered configuration of testers, products and availability."""
 
     def view(self, name: str, version: str | None = None) -> FeatureView:
         """A registered view: the promoted version, or the one that is named (`view__v1.0` may name it too).
@@ -124,9 +128,14 @@ class Registry:
         if not self.tables.exists(n.REGISTRY):
             return RegistryState()
         rows = self.tables.read(n.REGISTRY).orderBy("entry").collect()
-        state = RegistryState(entries=max((row["entry"] for row in rows), default=0))
+        texts = [row["digest"] for row in rows if row["kind"] == CONFIGURATION]
+        state = RegistryState(
+            entries=max((row["entry"] for row in rows), default=0), configuration=texts[-1] if texts else None
+        )
         for row in rows:
             key = (row["view"], row["version"])
+            if row["kind"] == CONFIGURATION:
+                continue
             if row["kind"] == VERSION:
                 state.versions[key] = FeatureView.model_validate_json(row["body"])
             elif row["kind"] == PROMOTION:
@@ -147,12 +156,18 @@ class Registry:
         self.tables.append(n.REGISTRY, self.tables.spark.createDataFrame(rows, REGISTRY.schema).coalesce(1))
         return self.state()
 
-    def register(self, state: RegistryState, views: Iterable[FeatureView]) -> tuple[RegistryState, list[Change]]:
-        """Adds new versions and promotes them."""
+    def register(
+        self, state: RegistryState, views: Iterable[FeatureView], *, configuration: str | None = None
+    ) -> tuple[RegistryState, list[Change]]:
+        """Adds new versions and promotes them, and keeps the text of a configuration that is another now."""
         views = list(views)
         changes = state.plan(views)
         new = {(c.view, c.version) for c in changes if c.action == "register"}
         entries = []
+        if configuration is not None:
+            digest = hashlib.sha256(configuration.encode()).hexdigest()
+            if digest != state.configuration:
+                entries.append(Entry(CONFIGURATION, _ALL, _ALL, None, digest, configuration))
         for view in views:
             if (view.name, view.version) in new:
                 entries.append(Entry(VERSION, view.name, view.version, None, view.definition_hash, view.to_json()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fs_spark import names as n
 from fs_spark.config import Configuration, load_configuration
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fs_spark.online.export import ExportReport
     from fs_spark.registry import Change, RegistryState
     from fs_spark.tables import Commit, Tables
-    from fs_spark.training import Prefix, TrainingSet
+    from fs_spark.training import PinnedTable, Prefix, TrainingRules, TrainingSet, TrainingSets
 
 
 class FeatureStore:
@@ -82,7 +82,7 @@ class FeatureStore:
         from fs_spark.registry import Registry
 
         registry = Registry(self._tables)
-        state, changes = registry.register(registry.state(), self.config.views)
+        state, changes = registry.register(registry.state(), self.config.views, configuration=self.config.ingest_text())
         if self._tables.exists(n.FILES):
             bind_products(registry, state, self.config, Snapshot.newest(self._tables))
         return changes
@@ -112,28 +112,31 @@ class FeatureStore:
 
     def training_set(
         self,
-        spine: DataFrame | pd.DataFrame,
+        spine: DataFrame | pd.DataFrame | PinnedTable,
         features: Sequence[str],
         *,
         name: str,
         timestamp: str = n.EVENT_TIMESTAMP,
         prefix: Prefix = "none",
+        rules: TrainingRules | None = None,
     ) -> TrainingSet:
         """Joins features to a spine point in time and saves the rows under a name, with their manifest.
 
-        `features` are references (`view:feature`, `view__v1.0:feature`) or the name of one service.
+        `features` are references (`view:feature`, `view__v1.0:feature`) or the name of one service. `rules` change the
+        join view by view (offset, ttl, availability) and say what is kept of the result.
 
         Grain      one row per spine row; the spine's columns untouched, features after them
         Raises     SchemaError for a spine without a key or with naive times, FeatureNotFoundError, RequestError;
                    TableConflictError where the name holds other content. Nothing is half-written
         """
-        from fs_spark.training import build_training_set
+        from fs_spark.training import PinnedTable, TrainingRules, build_training_set
 
         references = [r for text in features for r in (self._service_features(text) if ":" not in text else (text,))]
-        frame = self._spine_frame(spine, timestamp)
+        frame = spine if isinstance(spine, PinnedTable) else self._spine_frame(spine, timestamp)
         return build_training_set(
-            self._tables, self._state(), frame, references, name=name, timestamp=timestamp, prefix=prefix
-        )
+            self._tables, self._state(), frame, references, name=name, timestamp=timestamp, prefix=prefix,
+            rules=rules or TrainingRules(),
+        )  # fmt: skip
 
     def _service_features(self, name: str) -> tuple[str, ...]:
         if name not in self.config.services:
@@ -163,20 +166,23 @@ class FeatureStore:
 
         return self._tables.spark.createDataFrame(pa.Table.from_pandas(spine.assign(**zoned), preserve_index=False))
 
-    def reproduce(self, name: str) -> TrainingSet:
+    def reproduce(self, name: str, *, from_source: bool = False) -> TrainingSet:
         """Rebuilds a training set from the versions in its manifest and compares digests.
+
+        It is read from the feature tables, or with `from_source` computed anew from the ingested rows, both at their
+        pinned versions and with the pinned definitions.
 
         Raises     ReproductionError with the columns that differ, RetentionError where a version is gone
         """
         from fs_spark.training import reproduce_training_set
 
-        return reproduce_training_set(self._tables, name)
+        return reproduce_training_set(self._tables, self._state(), name, from_source=from_source)
 
-    def load(self, name: str) -> TrainingSet:
-        """A saved training set as it was stored."""
-        from fs_spark.training import load_training_set
+    def training_sets(self) -> TrainingSets:
+        """The saved training sets by name; `describe` tells of one, `diff` what differs between two."""
+        from fs_spark.training import TrainingSets
 
-        return load_training_set(self._tables, name)
+        return TrainingSets(self._tables)
 
     def export(self, service: str) -> ExportReport:
         """Publishes the newest rows of a service's views online, all at once."""
@@ -238,7 +244,3 @@ class FeatureStore:
         chosen = state.view(view, version)
         registry.promote(state, chosen)
         return chosen
-
-    def views(self) -> dict[str, Any]:
-        """Registered views: name -> promoted version."""
-        return dict(sorted(self._state().promoted.items()))

@@ -40,6 +40,20 @@ def _is_conflict(fault: Exception) -> bool:
     return any(mark in str(fault) for mark in _CONFLICTS)
 
 
+def _is_there(path: str) -> bool:
+    """Whether a data file is there; True where Arrow does not know its file system."""
+    from urllib.parse import unquote
+
+    import pyarrow as pa
+    from pyarrow import fs
+
+    try:
+        system, where = fs.FileSystem.from_uri(path)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError):
+        return True
+    return bool(system.get_file_info(unquote(where)).type != fs.FileType.NotFound)
+
+
 @dataclass(frozen=True)
 class Commit:
     """One line of a table's history."""
@@ -172,6 +186,19 @@ class Tables:
             ) from fault
         return frame
 
+    def unreadable(self, name: str, version: int) -> str | None:
+        """Why a version cannot be read, None where it can: its log and, as far as Arrow sees them, its data files."""
+        if self._detail(name) is None:
+            return "the table is not there"
+        try:
+            files = self.read(name, version).inputFiles()
+        except RetentionError as fault:
+            return str(fault).splitlines()[0].split(" cannot be read: ")[-1]
+        missing = [path for path in files if not _is_there(path)]
+        if missing:
+            return f"{len(missing)} of its {len(files)} data files were removed, such as {missing[0].rsplit('/')[-1]}"
+        return None
+
     def foreign(self, path: str) -> tuple[DataFrame, int]:
         """A Delta table outside the store as it stands, and its version."""
         version = int(self.spark.sql(f"DESCRIBE HISTORY delta.`{path}` LIMIT 1").collect()[0]["version"])
@@ -270,9 +297,13 @@ class Tables:
     def overwrite(self, name: str, frame: DataFrame, *, made_from: dict[str, Any] | None = None) -> None:
         self._write(name, frame, "overwrite", self._options(made_from))
 
-    def delete_units(self, name: str, units: Iterable[dict[str, str]]) -> None:
+    def delete_units(
+        self, name: str, units: Iterable[dict[str, str]], *, made_from: dict[str, Any] | None = None
+    ) -> None:
         """Removes units by their literal keys, in one commit."""
         listed = [" AND ".join(f"`{k}` = {_quoted(v)}" for k, v in unit.items()) for unit in units]
         if listed:
-            statement = f"DELETE FROM {self.identifier(name)} WHERE " + " OR ".join(f"({one})" for one in listed)
-            self._retried(name, lambda: self.spark.sql(statement).collect())
+            chosen = " OR ".join(f"({one})" for one in listed)
+            self._write(
+                name, self.read(name).limit(0), "overwrite", {"replaceWhere": chosen, **self._options(made_from)}
+            )

@@ -46,6 +46,7 @@ ALLOWED = {
     ("config", "inputs"),
     ("materialize", "registry"),
     ("training", "registry"),
+    ("training", "materialize"),
     ("online", "registry"),
     ("online", "training"),
     ("cli", "demo"),

@@ -82,7 +82,7 @@ def test_a_training_set_is_reproduced_whatever_came_later(
         spark.sql(f"VACUUM delta.`{folder}/store/{table}`").collect()
     again = store.reproduce("bin_model")
     assert again.digest == walk.training_set.digest
-    assert rows(again.df) == rows(store.load("bin_model").df)
+    assert rows(again.df) == rows(store.training_sets()["bin_model"].df)
     assert versions(folder)["training__bin_model"] >= versions(walk.folder)["training__bin_model"]
 
 
@@ -96,7 +96,7 @@ def test_a_changed_row_is_noticed(own_copy: tuple[Path, FeatureStore], spark: Sp
     from fs_spark.names import TRAINING_SETS
 
     folder, store = own_copy
-    manifest = dict(store.load("bin_model").manifest)
+    manifest = dict(store.training_sets()["bin_model"].manifest)
     spark.sql(
         f"UPDATE delta.`{folder}/store/die_measured__v1_0` SET vdd = vdd + 1e-9 WHERE lot_id = 'SYN0001'"
     ).collect()

@@ -1,0 +1,174 @@
+"""Builds a training set: statistics of the spine, the join, its digests, the table, and last the manifest."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pyspark.sql import DataFrame
+from pyspark.sql.types import StructType
+from pyspark.storagelevel import StorageLevel
+
+from fs_spark import names as n
+from fs_spark.errors import ReproductionError, RequestError, SchemaError, TableConflictError
+from fs_spark.registry import RegistryState
+from fs_spark.schemas import TRAINING_SETS, TableLayout
+from fs_spark.tables import Tables
+from fs_spark.training.chosen import Prefix, choose_views
+from fs_spark.training.content import column_digests, digest_of, empty_shares
+from fs_spark.training.manifest import FORMAT, code_versions
+from fs_spark.training.pinned import joined_views, pin_views, pinned_frames
+from fs_spark.training.rules import PinnedTable, TrainingRules
+from fs_spark.training.saved import TrainingSet, find_manifest, opened, pinned_spine
+from fs_spark.training.statistics import heavy_keys, spine_statistics
+from fs_spark.transforms.as_of import as_of_join
+from fs_spark.transforms.as_of_view import check_join
+
+log = logging.getLogger(__name__)
+
+_UNSTORABLE: Final = re.compile(r"[ ,;{}()\n\t=]")
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise RequestError(f"{name!r} is no name of a training set. Hint: use [a-z0-9_], beginning with a letter")
+
+
+def _spine(
+    tables: Tables, spine: DataFrame | PinnedTable, rules: TrainingRules
+) -> tuple[DataFrame, dict[str, Any] | None]:
+    if isinstance(spine, PinnedTable):
+        pinned = {
+            "table": spine.table,
+            "delta_version": spine.version,
+            "columns": list(spine.columns),
+            "where": spine.where,
+            "rename": dict(spine.rename),
+        }
+        return pinned_spine(tables, pinned), pinned
+    if rules.keep == "manifest":
+        raise RequestError(
+            "a manifest alone does not keep this spine. Hint: give the spine as a PinnedTable, or keep='spine'"
+        )
+    return spine, None
+
+
+def _taken(before: dict[str, Any], rows: int, digest: str) -> TableConflictError:
+    content = before["content"]
+    return TableConflictError(
+        f"training set {before['name']!r} exists with other content: {content['rows']} rows, digest "
+        f"{content['digest'][:12]}; these would be {rows} rows, digest {digest[:12]}.\n"
+        "Hint: choose another name; a training set is never overwritten"
+    )
+
+
+def build_training_set(
+    tables: Tables,
+    state: RegistryState,
+    spine: DataFrame | PinnedTable,
+    references: Sequence[str],
+    *,
+    name: str,
+    timestamp: str,
+    prefix: Prefix,
+    rules: TrainingRules,
+) -> TrainingSet:
+    """Builds and saves a training set; see `FeatureStore.training_set`."""
+    _check_name(name)
+    chosen = choose_views(references, state, prefix=prefix)
+    rules.check(chosen)
+    given, reference = _spine(tables, spine, rules)
+    pinned = pin_views(tables, chosen, rules)
+    frames = pinned_frames(tables, pinned)
+    views = joined_views(pinned, frames)
+    check_join(given, views, timestamp, ())
+    outputs = [output for view in views for output in view.all_outputs]
+    bad = [c for c in (*given.columns, *outputs) if _UNSTORABLE.search(c)]
+    if bad:
+        raise SchemaError(
+            f"the spine's column names {bad} cannot be stored. Hint: rename them to letters, digits and _"
+        )
+    rows = given.persist(StorageLevel.DISK_ONLY)  # read several times, and it may not come out the same twice
+    joined = None
+    try:
+        spine_digest, spine_rows = digest_of(rows)
+        request = {
+            "format": FORMAT,
+            "name": name,
+            "timestamp": timestamp,
+            "spine": {
+                "columns": given.columns,
+                "types": [t for _, t in given.dtypes],
+                "rows": spine_rows,
+                "digest": spine_digest,
+                "pinned": reference,
+            },
+            "views": pinned,
+            "configuration": state.configuration,
+        }
+        before = find_manifest(tables, name)
+        if before is not None and {key: before.get(key) for key in request} == json.loads(json.dumps(request)):
+            log.info("training set %s exists with these very inputs", name)
+            return opened(tables, before)
+        pruning = spine_statistics(rows, views, timestamp)
+        heavy = heavy_keys(rows, views, timestamp, spine_rows)
+        joined = as_of_join(rows, views, timestamp=timestamp, pruning=pruning, heavy=heavy)
+        joined = joined.persist(StorageLevel.DISK_ONLY)
+        digest, count = digest_of(joined)
+        if before is not None:
+            if before["content"]["digest"] == digest:
+                return opened(tables, before)
+            raise _taken(before, count, digest)
+        of_view = {f"{p['view']}__v{p['version']}": [out for out, _ in p["columns"]] for p in pinned}
+        empty = empty_shares(joined, of_view)
+        for view, share in empty.items():
+            if share:
+                log.warning("%s: no feature of %s in %.1f %% of %d rows", name, view, 100 * share, count)
+        content = {
+            "keep": rules.keep,
+            "table": None,
+            "delta_version": None,
+            "rows": count,
+            "digest": digest,
+            "columns": column_digests(joined),
+            "empty": empty,
+        }
+        manifest = {**request, "content": content, "code": code_versions(tables.spark)}
+        if rules.keep != "manifest":
+            _store(tables, manifest, joined if rules.keep == "rows" else rows)
+    finally:
+        rows.unpersist()
+        if joined is not None:
+            joined.unpersist()
+    _verify(tables, manifest)
+    tables.create(n.TRAINING_SETS, TRAINING_SETS)
+    text = json.dumps(manifest, sort_keys=True)
+    row = tables.spark.createDataFrame([(name, digest, text)], TRAINING_SETS.schema)
+    tables.append(n.TRAINING_SETS, row.coalesce(1), made_from={"training_set": manifest})
+    return opened(tables, json.loads(text))
+
+
+def _store(tables: Tables, manifest: dict[str, Any], rows: DataFrame) -> None:
+    """Writes what is kept into a table of its own, whose commit holds the manifest as far as it is known by then."""
+    content = manifest["content"]
+    content["table"] = n.TRAINING_PREFIX + manifest["name"]
+    tables.create(content["table"], TableLayout(StructType(rows.schema.fields)), anew=True)
+    tables.append(content["table"], rows, made_from={"training_set": manifest})
+    content["delta_version"] = tables.version(content["table"])
+
+
+def _verify(tables: Tables, manifest: dict[str, Any]) -> None:
+    """Reads back what was kept."""
+    content, spine = manifest["content"], manifest["spine"]
+    wanted = content if content["keep"] == "rows" else spine
+    if content["table"] is None:
+        return
+    digest, rows = digest_of(tables.read(content["table"], content["delta_version"]))
+    if (digest, rows) != (wanted["digest"], wanted["rows"]):
+        raise ReproductionError(
+            f"training set {manifest['name']!r} was not stored as it was computed: {rows} rows instead of "
+            f"{wanted['rows']}.\nHint: the inputs changed while they were read; run it again"
+        )

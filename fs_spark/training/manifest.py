@@ -1,0 +1,113 @@
+"""What a training set was made of, as JSON: the published schema is `manifest.schema.json` beside this file."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pyspark.sql import SparkSession
+
+from fs_spark.errors import ReproductionError
+
+FORMAT: Final = 2
+SCHEMA_FILE: Final = Path(__file__).with_name("manifest.schema.json")
+_PACKAGES: Final = ("fs_spark", "pyspark", "delta-spark", "pyarrow", "numpy", "scipy", "numba")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ViewPart(_Part):
+    """A view as it was joined: its version, where its rows lay and what they were computed from."""
+
+    view: str
+    version: str
+    definition_hash: str
+    bindings: dict[str, str] = Field(description="product -> digest of its wafer map and tests in the registry")
+    sources: dict[str, int] = Field(description="ingested table -> Delta version that the rows were computed from")
+    table: str
+    delta_version: int
+    keys: list[str]
+    parameters: list[str]
+    boundary: Literal["at_or_before", "strictly_before"]
+    availability: Literal["respected", "ignored"]
+    offset_s: float
+    ttl_s: float | None
+    columns: list[tuple[str, str]] = Field(description="output column, column of the view")
+    times: bool = Field(description="whether the chosen row's event time and age are columns too")
+
+
+class PinnedPart(_Part):
+    """The table of the store that a spine is, at a Delta version."""
+
+    table: str
+    delta_version: int
+    columns: list[str]
+    where: str | None
+    rename: dict[str, str]
+
+
+class SpinePart(_Part):
+    columns: list[str]
+    types: list[str]
+    rows: int
+    digest: str
+    pinned: PinnedPart | None
+
+
+class ContentPart(_Part):
+    """What is kept, and digests of all rows, which depend neither on their order nor on their partitioning."""
+
+    keep: Literal["rows", "spine", "manifest"]
+    table: str | None
+    delta_version: int | None
+    rows: int
+    digest: str
+    columns: dict[str, str] = Field(description="column -> digest of its values")
+    empty: dict[str, float] = Field(description="view -> share of rows in which all of its features are null")
+
+
+class Manifest(_Part):
+    """A training set's manifest."""
+
+    format: Literal[2]
+    name: str
+    timestamp: str
+    spine: SpinePart
+    views: list[ViewPart]
+    configuration: str | None = Field(description="digest of testers, products and availability in the registry")
+    content: ContentPart
+    code: dict[str, str] = Field(description="engine and library versions")
+
+
+def manifest_schema() -> dict[str, Any]:
+    """The JSON schema that `manifest.schema.json` publishes."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Manifest.model_json_schema()}
+
+
+def read_manifest(text: str, name: str) -> dict[str, Any]:
+    """Raises ReproductionError where the text is no manifest of this format."""
+    try:
+        return Manifest.model_validate_json(text).model_dump(mode="json")
+    except ValidationError as fault:
+        found = json.loads(text).get("format")
+        raise ReproductionError(
+            f"the manifest of {name!r} is of format {found}, this fs_spark reads format {FORMAT}: "
+            f"{fault.error_count()} faults, the first at {fault.errors()[0]['loc']}.\n"
+            "Hint: read it with the version of fs_spark that its `code` names"
+        ) from fault
+
+
+def code_versions(spark: SparkSession) -> dict[str, str]:
+    """The engine and the libraries that compute."""
+    found = {"spark": spark.version}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,108 @@
+"""Rebuilds a training set from what its manifest pins, and compares digests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pyspark.sql import DataFrame
+
+from fs_spark.errors import FeatureNotFoundError, ReproductionError, RetentionError, did_you_mean
+from fs_spark.materialize import Snapshot, view_rows
+from fs_spark.registry import RegistryState
+from fs_spark.tables import Tables
+from fs_spark.training.content import column_digests, digest_of
+from fs_spark.training.pinned import joined_views, pinned_frames
+from fs_spark.training.saved import TrainingSet, find_manifest, manifests, spine_of
+from fs_spark.training.statistics import heavy_keys, spine_statistics
+from fs_spark.transforms.as_of import as_of_join
+
+
+def needed_versions(manifest: Mapping[str, Any], *, from_source: bool) -> set[tuple[str, int]]:
+    """Tables and Delta versions that a rebuild reads."""
+    content, pinned = manifest["content"], manifest["spine"]["pinned"]
+    needed = {(pinned["table"], pinned["delta_version"])} if content["table"] is None else set()
+    if content["table"] is not None:
+        needed.add((content["table"], content["delta_version"]))
+    for view in manifest["views"]:
+        needed |= set(view["sources"].items()) if from_source else {(view["table"], view["delta_version"])}
+    return needed
+
+
+def _check_versions(tables: Tables, manifest: Mapping[str, Any], *, from_source: bool) -> None:
+    """Raises RetentionError that lists every version that cannot be read, before any job runs."""
+    gone = []
+    for table, version in sorted(needed_versions(manifest, from_source=from_source)):
+        reason = tables.unreadable(table, version)
+        if reason is not None:
+            gone.append(f"- {table} at version {version}: {reason}")
+    if gone:
+        other = "the feature tables (without --from-source)" if from_source else "the ingested rows (--from-source)"
+        raise RetentionError(
+            f"training set {manifest['name']!r} cannot be rebuilt, versions are gone:\n"
+            + "\n".join(gone)
+            + f"\nHint: try {other}; `fs-spark vacuum` refuses to remove what a training set needs"
+        )
+
+
+def _frames_from_source(
+    tables: Tables, state: RegistryState, manifest: Mapping[str, Any], lots: list[str] | None
+) -> dict[str, DataFrame]:
+    """The views' rows by table, computed anew from the ingested rows with the pinned definitions and bindings."""
+    frames = {}
+    for pinned in manifest["views"]:
+        view = state.view(pinned["view"], pinned["version"])
+        key, name = (view.name, view.version), manifest["name"]
+        if view.definition_hash != pinned["definition_hash"]:
+            raise ReproductionError(
+                f"{view.qualified} is registered with another definition than the one of training set {name!r}.\n"
+                "Hint: the registry table was changed; read it at an older version"
+            )
+        digests = state.binding_digests.get(key, {})
+        moved = [p for p, digest in pinned["bindings"].items() if digests.get(p) != digest]
+        if moved:
+            raise ReproductionError(
+                f"{view.qualified}: the wafer map or tests of {', '.join(moved)} are not those of training set {name!r}"
+                ".\nHint: the registry table was changed; read it at an older version"
+            )
+        bindings = {p: b for p, b in state.bindings.get(key, {}).items() if p in pinned["bindings"]}
+        frames[pinned["table"]] = view_rows(Snapshot(tables, dict(pinned["sources"])), view, bindings, lots)
+    return frames
+
+
+def reproduce_training_set(
+    tables: Tables, state: RegistryState, name: str, *, from_source: bool = False
+) -> TrainingSet:
+    """Rebuilds a training set from the pinned versions and compares digests; see `FeatureStore.reproduce`."""
+    manifest = find_manifest(tables, name)
+    if manifest is None:
+        raise FeatureNotFoundError(f"training set {name!r} does not exist.\n{did_you_mean(name, manifests(tables))}")
+    _check_versions(tables, manifest, from_source=from_source)
+    spine = spine_of(tables, manifest)
+    spine_digest, spine_rows = digest_of(spine)
+    if spine_digest != manifest["spine"]["digest"]:
+        raise ReproductionError(f"the stored spine of {name!r} is not the one of its manifest: its table was changed")
+    views, timestamp = manifest["views"], manifest["timestamp"]
+    stored = joined_views(views, pinned_frames(tables, views)) if not from_source else None
+    if stored is None:
+        keyed = [c for c in ("lot_id",) if c in spine.columns]
+        lots = [row[0] for row in spine.select(*keyed).distinct().collect() if row[0] is not None] if keyed else None
+        stored = joined_views(views, _frames_from_source(tables, state, manifest, lots))
+    pruning = spine_statistics(spine, stored, timestamp)
+    heavy = heavy_keys(spine, stored, timestamp, spine_rows) if not from_source else []
+    rebuilt = as_of_join(spine, stored, timestamp=timestamp, pruning=pruning, heavy=heavy)
+    digest, rows = digest_of(rebuilt)
+    if digest != manifest["content"]["digest"]:
+        raise ReproductionError(_differences(manifest, rebuilt, digest, rows))
+    return TrainingSet(name, rebuilt, manifest)
+
+
+def _differences(manifest: Mapping[str, Any], rebuilt: DataFrame, digest: str, rows: int) -> str:
+    content = manifest["content"]
+    found = column_digests(rebuilt)
+    differing = [c for c, told in content["columns"].items() if found.get(c) != told]
+    return (
+        f"training set {manifest['name']!r} came out different: {rows} rows, digest {digest[:12]}; recorded were "
+        f"{content['rows']} rows, digest {content['digest'][:12]}. Columns that differ: "
+        f"{', '.join(differing) or 'none alone'}"
+    )

@@ -1,0 +1,123 @@
+"""Saved training sets: by name, with their rows and manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from fs_spark import names as n
+from fs_spark.errors import FeatureNotFoundError, SchemaError, did_you_mean
+from fs_spark.tables import Tables
+from fs_spark.training.compare import TrainingSetDiff, describe, diff_manifests
+from fs_spark.training.manifest import read_manifest
+from fs_spark.training.pinned import pinned_views
+from fs_spark.transforms.as_of import as_of_join
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """`df` holds the spine's columns and the features; `manifest` what they came from."""
+
+    name: str
+    df: DataFrame = field(repr=False)
+    manifest: dict[str, Any] = field(repr=False)
+
+    @property
+    def rows(self) -> int:
+        return int(self.manifest["content"]["rows"])
+
+    @property
+    def digest(self) -> str:
+        return str(self.manifest["content"]["digest"])
+
+    @property
+    def features(self) -> dict[str, list[str]]:
+        """View -> its feature columns in `df`."""
+        return {f"{v['view']}__v{v['version']}": [out for out, _ in v["columns"]] for v in self.manifest["views"]}
+
+
+def spine_of(tables: Tables, manifest: Mapping[str, Any]) -> DataFrame:
+    """The spine that a manifest describes, from the table that keeps it.
+
+    Raises     RetentionError where its version is gone
+    """
+    content, pinned = manifest["content"], manifest["spine"]["pinned"]
+    if content["table"] is None:
+        return pinned_spine(tables, pinned)
+    stored = tables.read(content["table"], content["delta_version"])
+    return stored.select(*(F.col(f"`{c}`") for c in manifest["spine"]["columns"]))
+
+
+def pinned_spine(tables: Tables, pinned: Mapping[str, Any]) -> DataFrame:
+    """A table at a version, its chosen rows and columns under their new names."""
+    rows = tables.read(pinned["table"], pinned["delta_version"])
+    if pinned["where"] is not None:
+        rows = rows.where(pinned["where"])
+    columns = pinned["columns"] or rows.columns
+    missing = [c for c in (*columns, *pinned["rename"]) if c not in rows.columns]
+    if missing:
+        raise SchemaError(f"table {pinned['table']} lacks {', '.join(missing)}; it has {', '.join(rows.columns)}")
+    return rows.select(*(F.col(f"`{c}`").alias(pinned["rename"].get(c, c)) for c in columns))
+
+
+def opened(tables: Tables, manifest: dict[str, Any]) -> TrainingSet:
+    """Its rows as they are kept, or joined anew from its pinned versions where only its spine is."""
+    content = manifest["content"]
+    if content["keep"] == "rows":
+        return TrainingSet(manifest["name"], tables.read(content["table"], content["delta_version"]), manifest)
+    spine = spine_of(tables, manifest)
+    joined = as_of_join(spine, pinned_views(tables, manifest), timestamp=manifest["timestamp"])
+    return TrainingSet(manifest["name"], joined, manifest)
+
+
+def manifests(tables: Tables) -> dict[str, dict[str, Any]]:
+    """Every saved manifest by name."""
+    if not tables.exists(n.TRAINING_SETS):
+        return {}
+    rows = tables.read(n.TRAINING_SETS).select("name", "manifest").collect()
+    return {row["name"]: read_manifest(row["manifest"], row["name"]) for row in sorted(rows, key=lambda r: r["name"])}
+
+
+def find_manifest(tables: Tables, name: str) -> dict[str, Any] | None:
+    if not tables.exists(n.TRAINING_SETS):
+        return None
+    rows = tables.read(n.TRAINING_SETS).where(F.col("name") == name).collect()
+    return read_manifest(rows[0]["manifest"], name) if rows else None
+
+
+class TrainingSets(Mapping[str, TrainingSet]):
+    """The saved training sets of a store, by name."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._manifests = manifests(tables)
+
+    def manifest(self, name: str) -> dict[str, Any]:
+        """Raises FeatureNotFoundError with the names that exist."""
+        if name not in self._manifests:
+            raise FeatureNotFoundError(f"training set {name!r} does not exist.\n{did_you_mean(name, self._manifests)}")
+        return self._manifests[name]
+
+    def __getitem__(self, name: str) -> TrainingSet:
+        return opened(self._tables, self.manifest(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._manifests)
+
+    def __len__(self) -> int:
+        return len(self._manifests)
+
+    def describe(self, name: str) -> str:
+        """What a training set was made of, readable by a person."""
+        return describe(self.manifest(name))
+
+    def diff(self, name: str, other: str) -> TrainingSetDiff:
+        """Which views, versions, rows and columns differ between two."""
+        return diff_manifests(self.manifest(name), self.manifest(other))
