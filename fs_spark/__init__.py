@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from fs_spark.features.compute import compute_features
     from fs_spark.features.session import WaferSession
     from fs_spark.features.settings import SpatialSettings
+    from fs_spark.features.spine import GroupSplit, NegativeSampling, SpineRequest, TimeSplit
     from fs_spark.features.view import FeatureService, FeatureView
     from fs_spark.online.reader import open_online
     from fs_spark.session import build_session
     from fs_spark.stdf.reader import read_stdf
     from fs_spark.store import FeatureStore
-    from fs_spark.training import TrainingSet
+    from fs_spark.training.rules import PinnedTable, TrainingRules
+    from fs_spark.training.saved import TrainingSet
     from fs_spark.transforms.as_of import AsOfView, as_of_join
     from fs_spark.wafer import WaferGeometry
 
@@ -30,9 +32,15 @@ _PLACES = {
     "FeatureView": "features.view",
     "FsSparkError": "errors",
     "SpatialSettings": "features.settings",
-    "TrainingSet": "training",
+    "TrainingSet": "training.saved",
     "WaferGeometry": "wafer",
     "WaferSession": "features.session",
+    "GroupSplit": "features.spine",
+    "NegativeSampling": "features.spine",
+    "PinnedTable": "training.rules",
+    "SpineRequest": "features.spine",
+    "TimeSplit": "features.spine",
+    "TrainingRules": "training.rules",
     "as_of_join": "transforms.as_of",
     "build_session": "session",
     "compute_features": "features.compute",
@@ -46,7 +54,13 @@ __all__ = [
     "FeatureStore",
     "FeatureView",
     "FsSparkError",
+    "GroupSplit",
+    "NegativeSampling",
+    "PinnedTable",
     "SpatialSettings",
+    "SpineRequest",
+    "TimeSplit",
+    "TrainingRules",
     "TrainingSet",
     "WaferGeometry",
     "WaferSession",
@@ -59,6 +73,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "leaks":  # `import fs_spark` is enough for fs_spark.leaks.check
+        return importlib.import_module("fs_spark.leaks")
     if name not in _PLACES:
         raise AttributeError(f"module 'fs_spark' has no attribute {name!r}")
     return getattr(importlib.import_module(f"fs_spark.{_PLACES[name]}"), name)

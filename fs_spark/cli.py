@@ -10,18 +10,16 @@ import json
 import logging
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from fs_spark.errors import FsSparkError, RequestError
 from fs_spark.store import FeatureStore
+from fs_spark.training_verbs import TRAINING_VERBS, Answer, Verbs
 
 log = logging.getLogger("fs_spark")
-
-Answer = tuple[dict[str, Any], str, int]
-"""What a verb gives: a report for machines, the same for people, and the exit code."""
 
 
 def _init(args: argparse.Namespace) -> Answer:
@@ -114,27 +112,6 @@ def _materialize(args: argparse.Namespace) -> Answer:
     return report.to_dict(), "\n".join(lines), 0
 
 
-def _train(args: argparse.Namespace) -> Answer:
-    from fs_spark.session import build_session
-
-    store = FeatureStore.open(args.conf)
-    path = Path(args.spine)
-    if not path.exists():
-        raise RequestError(f"no spine at {path}. Hint: give a parquet file or a Delta table's folder")
-    spark = build_session(store.config.store)
-    kind = "delta" if (path / "_delta_log").is_dir() else "parquet"
-    spine = spark.read.format(kind).load(str(path))
-    built = FeatureStore(store.config, spark).training_set(
-        spine, args.features, name=args.name, timestamp=args.timestamp, prefix=args.prefix
-    )
-    return built.manifest, f"{built.name}: {built.rows} rows, digest {built.digest}", 0
-
-
-def _reproduce(args: argparse.Namespace) -> Answer:
-    rebuilt = FeatureStore.open(args.conf).reproduce(args.name)
-    return rebuilt.manifest, f"{rebuilt.name}: the same {rebuilt.rows} rows again, digest {rebuilt.digest}", 0
-
-
 def _export(args: argparse.Namespace) -> Answer:
     report = FeatureStore.open(args.conf).export(args.service)
     if report.current:
@@ -159,7 +136,13 @@ def _get(args: argparse.Namespace) -> Answer:
 
 
 def _history(args: argparse.Namespace) -> Answer:
-    commits = FeatureStore.open(args.conf).history(args.table)
+    store = FeatureStore.open(args.conf)
+    if args.table is None:
+        saved = store.training_sets()
+        named = {name: saved.manifest(name)["content"] for name in saved}
+        lines = [f"{name:28} {told['rows']:9} rows  digest {told['digest'][:12]}" for name, told in named.items()]
+        return {"training_sets": named}, "\n".join(lines) or "no training set is saved", 0
+    commits = store.history(args.table)
     text = "\n".join(f"{c.version:6}  {c.operation}" for c in commits)
     return {"commits": [vars(c) for c in commits]}, text, 0
 
@@ -183,8 +166,7 @@ def _demo(args: argparse.Namespace) -> Answer:
     return report, "", 0
 
 
-Argument = tuple[str, dict[str, Any]]
-_VERBS: dict[str, tuple[Callable[[argparse.Namespace], Answer], str, str, list[Argument]]] = {
+_VERBS: Verbs = {
     "init": (
         _init,
         "write a starter configuration",
@@ -225,19 +207,6 @@ _VERBS: dict[str, tuple[Callable[[argparse.Namespace], Answer], str, str, list[A
         "fs-spark materialize die_neighborhood lot_so_far",
         [("views", {"nargs": "*"}), ("--full", {"action": "store_true", "help": "recompute every lot"})],
     ),
-    "train": (
-        _train,
-        "join features to a spine and save the training set",
-        "fs-spark train bin_model --spine spine.parquet die_neighborhood:fail__neighbor_frac device_v2_0",
-        [
-            ("name", {}),
-            ("features", {"nargs": "+", "help": "view:feature, view__v1.0:feature, or a service"}),
-            ("--spine", {"required": True, "help": "parquet file or Delta folder with keys and a time"}),
-            ("--timestamp", {"default": "event_timestamp"}),
-            ("--prefix", {"choices": ["none", "view"], "default": "none"}),
-        ],
-    ),
-    "reproduce": (_reproduce, "rebuild a training set and compare", "fs-spark reproduce bin_model", [("name", {})]),
     "export": (_export, "publish a service's newest rows online", "fs-spark export device_v2_0", [("service", {})]),
     "get": (
         _get,
@@ -245,7 +214,12 @@ _VERBS: dict[str, tuple[Callable[[argparse.Namespace], Answer], str, str, list[A
         'fs-spark get device_v2_0 \'{"lot_id": "L1", "wafer_id": "W01", "die_x": 3, "die_y": -4}\'',
         [("service", {}), ("keys", {"nargs": "+"}), ("--features", {"nargs": "+"})],
     ),
-    "history": (_history, "list the Delta versions of a table or view", "fs-spark history die_tests", [("table", {})]),
+    "history": (
+        _history,
+        "list the Delta versions of a table, view or training set; without a name all training sets",
+        "fs-spark history die_tests",
+        [("table", {"nargs": "?"})],
+    ),
     "rollback": (
         _rollback,
         "promote an older version of a view",
@@ -269,6 +243,7 @@ _VERBS: dict[str, tuple[Callable[[argparse.Namespace], Answer], str, str, list[A
         ],
     ),
 }
+_VERBS |= TRAINING_VERBS
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     import pandas as pd
     from pyspark.sql import DataFrame, SparkSession
 
+    from fs_spark.features.spine import SpineRequest
     from fs_spark.features.view import FeatureView
     from fs_spark.ingest import IngestReport
     from fs_spark.materialize import MaterializeReport
     from fs_spark.online import OnlineReader
     from fs_spark.online.export import ExportReport
     from fs_spark.registry import Change, RegistryState
+    from fs_spark.retention import VacuumReport
     from fs_spark.tables import Commit, Tables
     from fs_spark.training import PinnedTable, Prefix, TrainingRules, TrainingSet, TrainingSets
 
@@ -109,6 +111,22 @@ class FeatureStore:
         if any(outcome.lots_recomputed for outcome in outcomes):
             outside = count_outside(snapshot, state.bindings.get((chosen[0].name, chosen[0].version), {}))
         return MaterializeReport(outcomes, outside)
+
+    def spine(self, request: SpineRequest) -> DataFrame:
+        """The rows of a question about the store's own dies: keys, time, label, and a weight and side where asked.
+
+        Grain      one row per attempt (`die_test`), die (`next_insertion`) or lot (`lot_final`)
+        Raises     RequestError for an insertion that nothing was ingested of
+        """
+        from fs_spark.transforms.spines import spine_of
+
+        known = {row[0] for row in self.table(n.WAFER_RUNS).select(n.INSERTION).distinct().collect()}
+        for insertion in (request.insertion, request.earlier_insertion):
+            if insertion is not None and insertion not in known:
+                raise RequestError(
+                    f"nothing was ingested of insertion {insertion!r}.\n{did_you_mean(insertion, known)}"
+                )
+        return spine_of(self.table(n.DIE_TESTS), request)
 
     def training_set(
         self,
@@ -219,6 +237,8 @@ class FeatureStore:
         state = self._state()
         if name.startswith(n.TRAINING_PREFIX) and self._tables.exists(name):
             return name
+        if name not in state.promoted and self._tables.exists(n.TRAINING_PREFIX + name):
+            return n.TRAINING_PREFIX + name
         if name in LAYOUTS:
             raise RequestError(f"table {name} does not exist yet. Hint: run `fs-spark ingest` first")
         known = [*LAYOUTS, *state.promoted]
@@ -230,6 +250,18 @@ class FeatureStore:
         if not self._tables.exists(view.table):
             raise RequestError(f"{view.qualified} was never materialized. Hint: run `fs-spark materialize {view.name}`")
         return view.table
+
+    def vacuum(
+        self, *, keep_days: int | None = None, horizon: str | None = None, dry_run: bool = False
+    ) -> VacuumReport:
+        """Removes files that no version needs which is younger than `keep_days` (the configured horizon), or changes
+        how long every table keeps its versions.
+
+        Raises     RetentionError that names each saved training set which could not be reproduced any more
+        """
+        from fs_spark.retention import vacuum
+
+        return vacuum(self._tables, keep_days=keep_days, horizon=horizon, dry_run=dry_run)
 
     def history(self, name: str) -> list[Commit]:
         """A table's or view's Delta commits, newest first."""

@@ -10,11 +10,13 @@ import json
 import re
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from fs_spark.errors import RetentionError, SchemaError, TableConflictError
@@ -28,6 +30,25 @@ _CONFLICTS: Final = (
 )
 _ATTEMPTS: Final = 6
 _RETENTION: Final = ("delta.deletedFileRetentionDuration", "delta.logRetentionDuration")
+_DELTA_DEFAULTS: Final = ("interval 7 days", "interval 30 days")
+_KEEPS_FILES: Final = frozenset(
+    {
+        "CREATE TABLE",
+        "CREATE TABLE AS SELECT",
+        "SET TBLPROPERTIES",
+        "UNSET TBLPROPERTIES",
+        "ADD COLUMNS",
+        "CHANGE COLUMN",
+        "ADD CONSTRAINT",
+        "DROP CONSTRAINT",
+        "CLUSTER BY",
+        "UPGRADE PROTOCOL",
+        "ADD FEATURE",
+        "VACUUM START",
+        "VACUUM END",
+    }
+)
+"""Operations that take no file out of a table; one that is not named here may."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_]+")
 
 
@@ -62,10 +83,20 @@ class Commit:
     operation: str
     metadata: dict[str, Any]
     restored_from: int | None
+    timestamp: datetime | None = None
+    parameters: dict[str, str | None] = field(default_factory=dict)
+    metrics: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_restore(self) -> bool:
         return self.operation == "RESTORE"
+
+    @property
+    def may_remove(self) -> bool:
+        """Whether it may have taken files, or a file's earlier deletion vector, out of the table."""
+        if self.operation in ("WRITE", "STREAMING UPDATE"):
+            return self.parameters.get("mode", self.parameters.get("outputMode")) != "Append"
+        return self.operation not in _KEEPS_FILES
 
 
 class Tables:
@@ -207,7 +238,9 @@ class Tables:
     def history(self, name: str, limit: int | None = None) -> list[Commit]:
         """Commits, newest first."""
         bound = f" LIMIT {limit}" if limit else ""
-        rows = self.spark.sql(f"DESCRIBE HISTORY {self.identifier(name)}{bound}").collect()
+        described = self.spark.sql(f"DESCRIBE HISTORY {self.identifier(name)}{bound}")
+        # microseconds: a datetime would come in the zone of this process, without saying so
+        rows = described.withColumn("micros", F.unix_micros("timestamp")).collect()
         commits = []
         for row in rows:
             parameters = row["operationParameters"] or {}
@@ -222,6 +255,9 @@ class Tables:
                     operation=row["operation"],
                     metadata=metadata if isinstance(metadata, dict) else {},
                     restored_from=int(restored) if restored and str(restored).isdigit() else None,
+                    timestamp=datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=row["micros"]),
+                    parameters=dict(parameters),
+                    metrics=dict(row["operationMetrics"] or {}),
                 )
             )
         return commits
@@ -246,6 +282,42 @@ class Tables:
             else:
                 at -= 1
         return {}
+
+    def retention(self, name: str) -> tuple[str, str]:
+        """How long the table promises to keep removed files, and its log: Delta's interval texts."""
+        detail = self._detail(name)
+        kept = (detail["properties"] if detail is not None else None) or {}
+        files, log = (kept.get(key, default) for key, default in zip(_RETENTION, _DELTA_DEFAULTS, strict=True))
+        return files, log
+
+    def set_retention(self, name: str, files: str, log: str) -> None:
+        """Both at once: of a single one Delta checks it against the other's default, not against the other's value."""
+        values = ", ".join(f"'{key}' = '{value}'" for key, value in zip(_RETENTION, (files, log), strict=True))
+        self._known.discard(name)  # the next look checks anew what the table promises
+        statement = f"ALTER TABLE {self.identifier(name)} SET TBLPROPERTIES ({values})"
+        self._retried(name, lambda: self.spark.sql(statement).collect())
+
+    def vacuum(self, name: str, *, days: int, shorten: bool) -> int | None:
+        """Removes files which no version of the last `days` uses; how many, None where Delta does not log it.
+
+        Delta takes no fewer days than the table promises. With `shorten` the promise is lowered and put back
+        afterwards; meanwhile Delta refuses older versions. Where this process dies in between, the table is left with
+        the low promise, and `exists` refuses it with the statement that mends it.
+        """
+        promised = self.retention(name)
+        if shorten:
+            self.set_retention(name, f"interval {days} days", promised[1])
+        try:
+            self.spark.sql(f"VACUUM {self.identifier(name)} RETAIN {24 * days} HOURS").collect()
+            logged = [c.metrics for c in self.history(name, limit=3) if c.operation == "VACUUM END"]
+        finally:
+            if shorten:
+                self.set_retention(name, *promised)
+        return int(logged[0]["numDeletedFiles"]) if logged and "numDeletedFiles" in logged[0] else None
+
+    def vacuum_dry_run(self, name: str, *, days: int) -> int:
+        """How many files a VACUUM would remove; `days` not below what the table promises."""
+        return self.spark.sql(f"VACUUM {self.identifier(name)} RETAIN {24 * days} HOURS DRY RUN").count()
 
     def _ordered(self, name: str, frame: DataFrame) -> DataFrame:
         return frame.select(*self.read(name).columns)

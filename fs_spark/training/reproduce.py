@@ -93,16 +93,24 @@ def reproduce_training_set(
     rebuilt = as_of_join(spine, stored, timestamp=timestamp, pruning=pruning, heavy=heavy)
     digest, rows = digest_of(rebuilt)
     if digest != manifest["content"]["digest"]:
-        raise ReproductionError(_differences(manifest, rebuilt, digest, rows))
+        raise ReproductionError(_differences(tables, manifest, rebuilt, digest, rows))
     return TrainingSet(name, rebuilt, manifest)
 
 
-def _differences(manifest: Mapping[str, Any], rebuilt: DataFrame, digest: str, rows: int) -> str:
+def _differences(tables: Tables, manifest: Mapping[str, Any], rebuilt: DataFrame, digest: str, rows: int) -> str:
+    """The columns that differ and, where the rows were kept, in how many values."""
     content = manifest["content"]
     found = column_digests(rebuilt)
     differing = [c for c, told in content["columns"].items() if found.get(c) != told]
+    counts = dict.fromkeys(differing, "")
+    if content["keep"] == "rows":
+        saved = tables.read(content["table"], content["delta_version"])
+        for name in differing:
+            column = f"`{name}`"
+            other = saved.select(column).exceptAll(rebuilt.select(column)).count()
+            counts[name] = f" ({other} of {rows} values)"
     return (
         f"training set {manifest['name']!r} came out different: {rows} rows, digest {digest[:12]}; recorded were "
         f"{content['rows']} rows, digest {content['digest'][:12]}. Columns that differ: "
-        f"{', '.join(differing) or 'none alone'}"
+        f"{', '.join(name + count for name, count in counts.items()) or 'none alone'}"
     )

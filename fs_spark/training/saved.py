@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
@@ -18,16 +19,20 @@ from fs_spark.training.pinned import pinned_views
 from fs_spark.transforms.as_of import as_of_join
 
 if TYPE_CHECKING:
-    pass
+    import pandas as pd
+    import pyarrow as pa
+
+    from fs_spark.training.outputs import ParquetFiles
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """`df` holds the spine's columns and the features; `manifest` what they came from."""
+    """`df` holds the spine's columns and the features; `manifest` what they came from; `tables` is its store."""
 
     name: str
     df: DataFrame = field(repr=False)
     manifest: dict[str, Any] = field(repr=False)
+    tables: Tables | None = field(default=None, repr=False, compare=False)
 
     @property
     def rows(self) -> int:
@@ -41,6 +46,40 @@ class TrainingSet:
     def features(self) -> dict[str, list[str]]:
         """View -> its feature columns in `df`."""
         return {f"{v['view']}__v{v['version']}": [out for out, _ in v["columns"]] for v in self.manifest["views"]}
+
+    def to_pandas(self) -> pd.DataFrame:
+        """All rows in memory, times in UTC; integers and booleans with nulls are of pandas' nullable types."""
+        from fs_spark.training.outputs import to_pandas
+
+        return to_pandas(self.df)
+
+    def to_arrow_batches(self, rows: int = 65536) -> pa.RecordBatchReader:
+        """Record batches of at most `rows`, fetched as they are asked for, in no promised order."""
+        from fs_spark.training.outputs import arrow_batches
+
+        return arrow_batches(self.df, rows=rows)
+
+    def to_parquet(
+        self, folder: str | Path, *, rows_per_file: int = 1_000_000, split: str | None = None
+    ) -> ParquetFiles:
+        """Writes rows/part-*.parquet and manifest.json to `folder`, with `split` one folder per value of that column.
+
+        Raises     RequestError where the folder holds anything but these very files
+        """
+        from fs_spark.training.outputs import write_parquet
+
+        return write_parquet(self.df, folder, manifest=self.manifest, rows_per_file=rows_per_file, split=split)
+
+    def log_to_mlflow(
+        self, *, context: str = "training", tags: Mapping[str, str] | None = None, run_id: str | None = None
+    ) -> str:
+        """Logs it as an input of the active MLflow run (or of `run_id`) with its manifest, and gives the run's id.
+
+        Raises     SetupError without MLflow, RequestError where no run is active
+        """
+        from fs_spark.training.outputs import log_input
+
+        return log_input(self, context=context, tags=tags, run_id=run_id)
 
 
 def spine_of(tables: Tables, manifest: Mapping[str, Any]) -> DataFrame:
@@ -71,10 +110,10 @@ def opened(tables: Tables, manifest: dict[str, Any]) -> TrainingSet:
     """Its rows as they are kept, or joined anew from its pinned versions where only its spine is."""
     content = manifest["content"]
     if content["keep"] == "rows":
-        return TrainingSet(manifest["name"], tables.read(content["table"], content["delta_version"]), manifest)
+        return TrainingSet(manifest["name"], tables.read(content["table"], content["delta_version"]), manifest, tables)
     spine = spine_of(tables, manifest)
     joined = as_of_join(spine, pinned_views(tables, manifest), timestamp=manifest["timestamp"])
-    return TrainingSet(manifest["name"], joined, manifest)
+    return TrainingSet(manifest["name"], joined, manifest, tables)
 
 
 def manifests(tables: Tables) -> dict[str, dict[str, Any]]:

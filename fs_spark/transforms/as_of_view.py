@@ -86,13 +86,14 @@ def _key_faults(spine: DataFrame, view: AsOfView) -> list[str]:
     for key in view.keys:
         for what, frame in (("the spine", spine), (f"view {view.name}", view.frame)):
             if key not in frame.columns:
-                faults.append(f"{what} lacks the key {key!r}")
+                faults.append(f"{what} lacks the key {key!r}. Hint: add it, or choose views with other keys")
         if key in spine.columns and key in view.frame.columns:
             ours, theirs = spine.schema[key].dataType, view.frame.schema[key].dataType
             both_integers = isinstance(ours, IntegralType) and isinstance(theirs, IntegralType)
             if ours != theirs and not both_integers:
                 faults.append(
-                    f"key {key!r} is {ours.simpleString()} in the spine and {theirs.simpleString()} in view {view.name}"
+                    f"key {key!r} is {ours.simpleString()} in the spine and {theirs.simpleString()} in view {view.name}. "
+                    "Hint: cast it; in pandas, integers with missing values become floats: use the dtype Int64"
                 )
     if not view.keys:
         faults.append(f"view {view.name} has no key")

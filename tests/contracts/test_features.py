@@ -17,49 +17,73 @@ from tests.contracts.catalogue import FEATURES
 
 PUBLIC = {
     "AsOfView": (
-        "(name: 'str', frame: 'DataFrame', keys: 'tuple[str, ...]', columns: 'dict[str, str]', "
-        "boundary: 'Boundary' = 'strictly_before', ttl: 'timedelta | None' = None, "
-        "offset: 'timedelta' = datetime.timedelta(0)) -> None"
+        "(name: 'str', frame: 'DataFrame', keys: 'tuple[str, ...]', columns: 'Mapping[str, str] | "
+        "Sequence[str]', boundary: 'Boundary' = 'strictly_before', ttl: 'timedelta | None' = None, offset: "
+        "'timedelta' = datetime.timedelta(0), prefix: 'str' = '', event_timestamp: 'str' = "
+        "'event_timestamp', available_timestamp: 'str | None' = 'available_timestamp', sequence: 'str | "
+        "None' = 'sequence', event_as: 'str | None' = None, age_as: 'str | None' = None) -> None"
     ),
     "FeatureService": "name, features, description=''",
     "FeatureStore": "(config: 'Configuration', spark: 'SparkSession | None' = None) -> 'None'",
     "FeatureView": (
-        "name, version, insertion='1', features, parameters=(), bins=(), settings=SpatialSettings("
-        "gdbn_side_weight=1.0, gdbn_corner_weight=0.5, density_box_mm=10.0, density_sigma_mm=5.0, "
-        "gradient_radius_mm=10.0, rings=5, sectors=8, edge_exclusion_mm=None, pat_sigmas=6.0), ttl=None, "
-        "description=''"
+        "name, version, insertion='1', features, parameters=(), bins=(), "
+        "settings=SpatialSettings(gdbn_side_weight=1.0, gdbn_corner_weight=0.5, density_box_mm=10.0, "
+        "density_sigma_mm=5.0, gradient_radius_mm=10.0, rings=5, sectors=8, edge_exclusion_mm=None, "
+        "pat_sigmas=6.0), ttl=None, description=''"
     ),
     "FsSparkError": "Exception",
+    "GroupSplit": "(by: \"Literal['lot', 'wafer']\", fractions: 'Mapping[str, float]', seed: 'int' = 0) -> None",
+    "NegativeSampling": "(fraction: 'float', seed: 'int' = 0) -> None",
+    "PinnedTable": (
+        "(table: 'str', version: 'int', columns: 'tuple[str, ...]' = (), where: 'str | None' = None, rename: "
+        "'Mapping[str, str]' = <factory>) -> None"
+    ),
     "SpatialSettings": (
         "gdbn_side_weight=1.0, gdbn_corner_weight=0.5, density_box_mm=10.0, density_sigma_mm=5.0, "
         "gradient_radius_mm=10.0, rings=5, sectors=8, edge_exclusion_mm=None, pat_sigmas=6.0"
     ),
-    "TrainingSet": "(name: 'str', df: 'DataFrame', manifest: 'dict[str, Any]') -> None",
+    "SpineRequest": (
+        "(question: 'Question', label: 'str | None' = None, insertion: 'str' = '1', earlier_insertion: 'str "
+        "| None' = None, unended: \"Literal['left_out', 'told']\" = 'left_out', attempts: 'Attempts | None' = "
+        "None, lots: 'Sequence[str] | None' = None, products: 'Sequence[str] | None' = None, negatives: "
+        "'NegativeSampling | None' = None, split: 'Split | None' = None) -> None"
+    ),
+    "TimeSplit": (
+        "(cuts: 'tuple[datetime, ...]', embargo: 'timedelta' = datetime.timedelta(0), sides: 'tuple[str, "
+        "...]' = ()) -> None"
+    ),
+    "TrainingRules": (
+        "(offset: 'Mapping[str, timedelta]' = <factory>, ttl: 'Mapping[str, timedelta]' = <factory>, "
+        "ignore_availability: 'Sequence[str]' = (), times: 'bool' = False, keep: 'Keep' = 'rows') -> None"
+    ),
+    "TrainingSet": (
+        "(name: 'str', df: 'DataFrame', manifest: 'dict[str, Any]', tables: 'Tables | None' = None) -> None"
+    ),
     "WaferGeometry": (
-        "(center_x: 'float', center_y: 'float', pitch_x: 'int' = 1, pitch_y: 'int' = 1, "
-        "die_width_mm: 'float | None' = None, die_height_mm: 'float | None' = None, "
-        "wafer_diameter_mm: 'float | None' = None, pos_x: 'str | None' = None, pos_y: 'str | None' = None, "
-        "edge_exclusion_mm: 'float' = 3.0, rows: 'tuple[DieRow, ...]' = (), "
-        "geometry_source: 'GeometrySource' = 'configuration', notch: 'str | None' = None, "
-        "reticle: 'tuple[int, int, int, int] | None' = None) -> None"
+        "(center_x: 'float', center_y: 'float', pitch_x: 'int' = 1, pitch_y: 'int' = 1, die_width_mm: 'float "
+        "| None' = None, die_height_mm: 'float | None' = None, wafer_diameter_mm: 'float | None' = None, "
+        "pos_x: 'str | None' = None, pos_y: 'str | None' = None, edge_exclusion_mm: 'float' = 3.0, rows: "
+        "'tuple[DieRow, ...]' = (), geometry_source: 'GeometrySource' = 'configuration', notch: 'str | None' "
+        "= None, reticle: 'tuple[int, int, int, int] | None' = None) -> None"
     ),
     "WaferSession": "(geometry: 'WaferGeometry', view: 'FeatureView') -> 'None'",
     "as_of_join": (
-        "(spine: 'DataFrame', views: 'Sequence[AsOfView]', *, timestamp: 'str' = 'event_timestamp') -> 'DataFrame'"
+        "(spine: 'DataFrame', views: 'Sequence[AsOfView]', *, timestamp: 'str' = 'event_timestamp', pruning: "
+        "'Pruning | None' = None, heavy: 'Sequence[HeavyKey]' = ()) -> 'DataFrame'"
     ),
     "build_session": (
-        "(conf: 'StoreConfig | str | Path | None' = None, *, master: 'str | None' = None, "
-        "app_name: 'str' = 'fs_spark', settings: 'Mapping[str, str] | None' = None) -> 'SparkSession'"
+        "(conf: 'StoreConfig | str | Path | None' = None, *, master: 'str | None' = None, app_name: 'str' = "
+        "'fs_spark', settings: 'Mapping[str, str] | None' = None) -> 'SparkSession'"
     ),
     "compute_features": (
-        "(dies: 'pa.Table', geometry: 'WaferGeometry', *, features: 'Sequence[str]', "
-        "parameters: 'Sequence[str]' = (), bins: 'Sequence[int]' = (), settings: 'SpatialSettings | None' = None, "
-        "known: 'Known' = 'at_event') -> 'pa.Table'"
+        "(dies: 'pa.Table', geometry: 'WaferGeometry', *, features: 'Sequence[str]', parameters: "
+        "'Sequence[str]' = (), bins: 'Sequence[int]' = (), settings: 'SpatialSettings | None' = None, known: "
+        "'Known' = 'at_event') -> 'pa.Table'"
     ),
     "open_online": "(url: 'str') -> 'OnlineReader'",
     "read_stdf": (
-        "(source: 'str | Path | bytes', *, testers: 'Sequence[TesterConfig] | None' = None, "
-        "products: 'Sequence[ProductConfig] | None' = None) -> 'StdfFile'"
+        "(source: 'str | Path | bytes', *, testers: 'Sequence[TesterConfig] | None' = None, products: "
+        "'Sequence[ProductConfig] | None' = None) -> 'StdfFile'"
     ),
 }
 
@@ -68,22 +92,27 @@ STORE = {
     "export": "(self, service: 'str') -> 'ExportReport'",
     "history": "(self, name: 'str') -> 'list[Commit]'",
     "ingest": (
-        "(self, sources: 'Sequence[str | Path]' = (), *, again: 'bool' = False, dry_run: 'bool' = False)"
-        " -> 'IngestReport'"
+        "(self, sources: 'Sequence[str | Path]' = (), *, again: 'bool' = False, dry_run: 'bool' = False) -> "
+        "'IngestReport'"
     ),
-    "load": "(self, name: 'str') -> 'TrainingSet'",
     "materialize": "(self, views: 'Sequence[str] | None' = None, *, full: 'bool' = False) -> 'MaterializeReport'",
     "online": "(self) -> 'OnlineReader'",
     "open": "(conf: 'str | Path', spark: 'SparkSession | None' = None) -> 'FeatureStore'",
     "plan": "(self) -> 'list[Change]'",
-    "reproduce": "(self, name: 'str') -> 'TrainingSet'",
+    "reproduce": "(self, name: 'str', *, from_source: 'bool' = False) -> 'TrainingSet'",
     "rollback": "(self, view: 'str', version: 'str') -> 'FeatureView'",
+    "spine": "(self, request: 'SpineRequest') -> 'DataFrame'",
     "table": "(self, name: 'str', *, version: 'int | None' = None) -> 'DataFrame'",
     "training_set": (
-        "(self, spine: 'DataFrame | pd.DataFrame', features: 'Sequence[str]', *, name: 'str', "
-        "timestamp: 'str' = 'event_timestamp', prefix: 'Prefix' = 'none') -> 'TrainingSet'"
+        "(self, spine: 'DataFrame | pd.DataFrame | PinnedTable', features: 'Sequence[str]', *, name: 'str', "
+        "timestamp: 'str' = 'event_timestamp', prefix: 'Prefix' = 'none', rules: 'TrainingRules | None' = "
+        "None) -> 'TrainingSet'"
     ),
-    "views": "(self) -> 'dict[str, Any]'",
+    "training_sets": "(self) -> 'TrainingSets'",
+    "vacuum": (
+        "(self, *, keep_days: 'int | None' = None, horizon: 'str | None' = None, dry_run: 'bool' = False) -> "
+        "'VacuumReport'"
+    ),
 }
 
 

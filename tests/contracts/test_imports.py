@@ -31,8 +31,11 @@ LEVELS = {
     "materialize": 6,
     "training": 6,
     "online": 6,
+    "retention": 6,
+    "leaks": 7,
     "store": 7,
     "fs_spark": 8,  # the public names
+    "training_verbs": 8,
     "cli": 9,
     "demo": 9,
     "jobs": 10,
@@ -49,6 +52,8 @@ ALLOWED = {
     ("training", "materialize"),
     ("online", "registry"),
     ("online", "training"),
+    ("retention", "registry"),
+    ("retention", "training"),
     ("cli", "demo"),
 }
 VAGUE = {"util", "utils", "helper", "helpers", "common", "base", "manager", "managers"}

@@ -430,6 +430,22 @@ def explained(frame: DataFrame, capsys: pytest.CaptureFixture[str], mode: str = 
     return capsys.readouterr().out
 
 
+@pytest.mark.parametrize("count", [1, 2, 4, 8])
+def test_one_shuffle_per_view_and_one_of_the_spine_on_three_levels(
+    spark: SparkSession, capsys: pytest.CaptureFixture[str], count: int
+) -> None:
+    rng = random.Random(1)
+    few = {
+        keys: frame_of(spark, random_history(rng, keys, 3), f"{key_schema(keys)}, {TIMES}, value double")
+        for keys in (LOT, WAFER, DIE)
+    }
+    levels = [DIE, LOT, WAFER, DIE, LOT, WAFER, DIE, DIE][:count]
+    views = [AsOfView(f"v{k}", few[keys], keys, {f"f{k}": "value"}) for k, keys in enumerate(levels)]
+    plan = explained(as_of_join(frame_of(spark, random_spine(rng, 4), SPINE), views), capsys)
+    assert plan.count("Exchange hashpartitioning") == plan.count("Exchange") == count + 1
+    assert plan.count("Window [") == len(set(levels))
+
+
 def test_one_shuffle_per_view_and_one_of_the_spine(
     spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
