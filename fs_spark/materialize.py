@@ -13,7 +13,7 @@ from pyspark.storagelevel import StorageLevel
 
 from fs_spark import names as n
 from fs_spark.config import Configuration
-from fs_spark.errors import RequestError
+from fs_spark.errors import RequestError, RetentionError
 from fs_spark.features.view import FeatureView
 from fs_spark.registry import Entry, Registry, RegistryState, binding_entry
 from fs_spark.schemas import LAYOUTS, view_layout
@@ -204,7 +204,10 @@ def materialize_view(snapshot: Snapshot, view: FeatureView, state: RegistryState
     if not full and made_from and same_bindings:
         if made_from["sources"][n.FILES] == snapshot.versions[n.FILES]:
             return ViewOutcome(view.qualified, view.table, 0, 0, 0, tables.version(view.table))
-        moved = _changed_lots(snapshot, made_from)
+        try:
+            moved = _changed_lots(snapshot, made_from)
+        except RetentionError:  # the versions that the rows were made from are gone: all lots are compared
+            moved = None
         lots = None if moved is None else [row[n.LOT_ID] for row in moved.collect() if row[n.LOT_ID] is not None]
         if lots == []:
             return ViewOutcome(view.qualified, view.table, 0, 0, 0, tables.version(view.table))

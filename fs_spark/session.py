@@ -224,7 +224,12 @@ def _session_settings(spark: SparkConfig | None, master: str | None) -> dict[str
     """Everything that a new session gets, without its master; later entries win."""
     values = _UTC | _DELTA | _SMALL_TABLES | _ARROW | _delta_jars(spark)
     if master is not None and master.startswith("local"):
-        values |= _LOCAL | {"spark.sql.shuffle.partitions": str(_cores(master))}
+        cores = str(_cores(master))
+        # VACUUM lists a table's files in as many tasks as the second says, 10,000 by default.
+        values |= _LOCAL | {
+            "spark.sql.shuffle.partitions": cores,
+            "spark.sql.sources.parallelPartitionDiscovery.parallelism": cores,
+        }
     if spark is not None:
         if spark.shuffle_partitions is not None:
             values["spark.sql.shuffle.partitions"] = str(spark.shuffle_partitions)

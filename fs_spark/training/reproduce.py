@@ -94,7 +94,7 @@ def reproduce_training_set(
     digest, rows = digest_of(rebuilt)
     if digest != manifest["content"]["digest"]:
         raise ReproductionError(_differences(tables, manifest, rebuilt, digest, rows))
-    return TrainingSet(name, rebuilt, manifest)
+    return TrainingSet(name, rebuilt, manifest, tables)
 
 
 def _differences(tables: Tables, manifest: Mapping[str, Any], rebuilt: DataFrame, digest: str, rows: int) -> str:

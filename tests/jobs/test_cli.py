@@ -33,6 +33,29 @@ def run(capsys: pytest.CaptureFixture[str], folder: Path, verb: str, *words: str
     return code, said.out, said.err
 
 
+def training_verbs(capsys: pytest.CaptureFixture[str], folder: Path, digest: str) -> None:
+    """The verbs that follow a first training set."""
+    code, out, _ = run(capsys, folder, "reproduce", "bin_model", "--from-source")
+    assert (code, f"from the ingested rows, digest {digest}" in out) == (0, True)
+    asked = ("--question", "next_insertion", "--insertion", "2", "--earlier-insertion", "1", "--split", "wafer")
+    rules = ("--times", "--offset", "die_measured=1min", "--negatives", "0.5", "--keep", "spine")
+    code, out, _ = run(capsys, folder, "train", "asked", "die_measured:vdd", *asked, *rules, "--json")
+    manifest = json.loads(out)
+    assert code == 0
+    assert {"fails", "weight", "split", "vdd", "die_measured__age_s"} <= set(manifest["content"]["columns"])
+    code, out, _ = run(capsys, folder, "history")
+    assert (code, [line.split()[0] for line in out.splitlines()]) == (0, ["asked", "bin_model"])
+    assert run(capsys, folder, "history", "bin_model")[0] == 0
+    code, out, _ = run(capsys, folder, "describe", "asked")
+    assert (code, "offset 60 s" in out, "keeps    the spine" in out) == (0, True, True)
+    code, out, _ = run(capsys, folder, "diff", "bin_model", "asked")
+    assert (code, "the content differs" in out) == (0, True)
+    code, out, _ = run(capsys, folder, "leaks", "bin_model", "--label", "fails")
+    assert code == 0, out
+    code, out, _ = run(capsys, folder, "vacuum", "--dry-run")
+    assert (code, "training__bin_model" in out) == (0, True)
+
+
 def test_the_verbs_in_their_order(
     spark: SparkSession, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -50,6 +73,7 @@ def test_the_verbs_in_their_order(
     assert (code, manifest["name"]) == (0, "bin_model")
     code, out, _ = run(capsys, folder, "reproduce", "bin_model", "--json")
     assert json.loads(out)["content"]["digest"] == manifest["content"]["digest"]
+    training_verbs(capsys, folder, manifest["content"]["digest"])
     assert run(capsys, folder, "export", "device_v2_0")[0] == 0
     die = spark.read.parquet(str(spine)).first()
     assert die is not None
@@ -81,6 +105,10 @@ def test_the_verbs_in_their_order(
         (["materialize", "die_neighbourhood"], "Hint"),
         (["train", "x", "die_neighborhood:nothing", "--spine", "/nowhere.parquet"], "no spine"),
         (["reproduce", "nothing"], "does not exist"),
+        (["describe", "nothing"], "does not exist"),
+        (["train", "x", "die_measured:vdd"], "either --spine or --question"),
+        (["train", "x", "die_measured:vdd", "--question", "die_test", "--offset", "v=much"], "no view and span"),
+        (["vacuum", "--keep-days", "-1"], "Hint"),
         (["export", "nothing"], "not configured"),
         (["get", "nothing", "{}"], "not published"),
         (["get", "device_v2_0", "{lot"], "no JSON"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,9 @@ class Bench:
     def view(self, name: str, keys: tuple[str, ...], prefix: str = "") -> AsOfView:
         return AsOfView(name, self.read(name), keys, {prefix + f: prefix + f for f in DOUBLES})
 
+    def join(self, spine: str, view: str) -> None:
+        _noop(as_of_join(self.read(spine), [self.view(view, ("lot_id",))]))
+
     def floor(self, spine: str, views: Sequence[str], keys: Sequence[str] = ("lot_id",)) -> None:
         united = self.read(spine)
         for name in views:
@@ -203,8 +207,7 @@ def run(spark: SparkSession, folder: Path, best_of: BestOf, measured: Measured, 
 
 
 def _peers(bench: Bench, levels: Bench, nested: Callable[[], list[AsOfView]], rows: int) -> Iterator[Measurement]:
-    def ours() -> None:
-        _noop(as_of_join(bench.read("spine"), [bench.view("view", ("lot_id",))]))
+    ours = partial(bench.join, "spine", "view")
 
     def tempo() -> None:
         _noop(tempo_shape(bench.read("spine"), bench.read("view"), ["lot_id"], DOUBLES))
@@ -229,7 +232,7 @@ def _scaling(bench: Bench, rows: int, keys: int, scale: float) -> Iterator[Measu
     for times in (1, 5, 20):
         name = f"spine_x{times}"
         write_spine(bench.folder, name, rows, keys, seed=100, copies=times)
-        best = _best(3, lambda name=name: _noop(as_of_join(bench.read(name), [bench.view("view", ("lot_id",))])))
+        best = _best(3, partial(bench.join, name, "view"))
         total = (times + 1) * rows
         line = bench.measured(f"scale_{round(times * scale)}M", 1.0, best, total)
         yield {**line, "us_per_row": round(best / total * 1e6, 3)}

@@ -236,6 +236,7 @@ def test_a_failed_vacuum_puts_the_promise_back(safe: Tables, monkeypatch: pytest
 
 @pytest.mark.parametrize("mended_by", ["the hint", "the horizon"])
 def test_after_a_killed_vacuum_every_call_says_what_to_do(safe: Tables, mended_by: str) -> None:
+    assert safe.exists(FEATURES)
     safe.set_retention(FEATURES, "interval 0 days", HORIZON)  # as the killed process left it
     with pytest.raises(RetentionError) as fault:  # the same process and a new one
         safe.exists(FEATURES)

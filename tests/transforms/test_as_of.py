@@ -435,7 +435,7 @@ def test_one_shuffle_per_view_and_one_of_the_spine_on_three_levels(
     spark: SparkSession, capsys: pytest.CaptureFixture[str], count: int
 ) -> None:
     rng = random.Random(1)
-    few = {
+    few: dict[tuple[str, ...], DataFrame] = {
         keys: frame_of(spark, random_history(rng, keys, 3), f"{key_schema(keys)}, {TIMES}, value double")
         for keys in (LOT, WAFER, DIE)
     }
