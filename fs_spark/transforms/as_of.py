@@ -215,7 +215,8 @@ def _join_level(
     """One union and one window for all the views of one key set; `rows` lie partitioned by the chain."""
     spine_columns = rows.columns
     named = {f"__view_{number}": view for number, view in enumerate(views)}
-    united = rows
+    keyed = rows.select("*", *(_spine_key(spine, key) for key in keys))
+    united = keyed.select(*spine_columns, _grouped(keys))
     for name, view in named.items():
         prepared = _prepared(view, name, keys, chain, pruning).repartition(*chain.by)
         united = united.unionByName(prepared, allowMissingColumns=True)
@@ -260,10 +261,9 @@ def as_of_join(
     joined: list[str] = []
     for levels in _levels(views):
         chain = _Chain(levels, [one for one in heavy if set(one.values) == set(levels[0])])
-        keyed = rows.select("*", *(_spine_key(spine, key) for key in levels[-1]))
-        laid_out = chain.laid_out(keyed, [_grouped(keys) for keys in levels], [_SPINE, *joined])
-        rows = laid_out.drop(_PIECES).repartition(*chain.by)
-        for keys in levels:
+        keyed = rows.select("*", *(_spine_key(spine, key) for key in levels[0]))
+        rows = chain.laid_out(keyed, [], [_SPINE, *joined]).drop(_PIECES).repartition(*chain.by)
+        for keys in reversed(levels):  # the level of most rows first, while the rows are narrow
             of_level = [view for view in views if set(view.keys) == set(keys)]
             rows = _join_level(rows, of_level, keys, chain, spine, pruning or Pruning())
             joined += [output for view in of_level for output in view.all_outputs]

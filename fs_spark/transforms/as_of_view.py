@@ -92,8 +92,8 @@ def _key_faults(spine: DataFrame, view: AsOfView) -> list[str]:
             both_integers = isinstance(ours, IntegralType) and isinstance(theirs, IntegralType)
             if ours != theirs and not both_integers:
                 faults.append(
-                    f"key {key!r} is {ours.simpleString()} in the spine and {theirs.simpleString()} in view {view.name}. "
-                    "Hint: cast it; in pandas, integers with missing values become floats: use the dtype Int64"
+                    f"key {key!r} is {ours.simpleString()} in the spine and {theirs.simpleString()} in view {view.name}"
+                    ". Hint: cast it; in pandas, integers with missing values become floats: use the dtype Int64"
                 )
     if not view.keys:
         faults.append(f"view {view.name} has no key")
