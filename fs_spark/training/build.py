@@ -91,7 +91,8 @@ def build_training_set(
         raise SchemaError(
             f"the spine's column names {bad} cannot be stored. Hint: rename them to letters, digits and _"
         )
-    rows = given.persist(StorageLevel.DISK_ONLY)  # read several times, and it may not come out the same twice
+    # Read several times, and it may not come out the same twice. A plan of our own: the cache of a caller stays.
+    rows = given.select("*").persist(StorageLevel.DISK_ONLY)
     joined = None
     try:
         spine_digest, spine_rows = digest_of(rows)

@@ -24,8 +24,14 @@ def test_readme_code_prints_what_the_readme_shows(
     monkeypatch.chdir(tmp_path)
     assert main(["init", "conf"]) == 0
     capsys.readouterr()
-    exec(compile(found["code"], "README.md", "exec"), {})
+    names: dict[str, object] = {}
+    exec(compile(found["code"], "README.md", "exec"), names)
     assert capsys.readouterr().out.strip() == found["shown"].strip()
+    training = re.search(r"```py\n(?P<code>.*?)```", text, re.DOTALL)
+    assert training is not None
+    exec(compile(training["code"], "README.md", "exec"), names)
+    assert "asked: " in capsys.readouterr().out
+    assert (tmp_path / "out" / "asked" / "manifest.json").is_file()
 
 
 @pytest.mark.parametrize("notebook", sorted(p.name for p in (ROOT / "notebooks").glob("*.py")))

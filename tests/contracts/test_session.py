@@ -92,6 +92,7 @@ def test_submit_args_for_a_cluster(tmp_path: Path) -> None:
     assert sorted(settings) == [
         "spark.databricks.delta.snapshotPartitions",
         "spark.sql.catalog.spark_catalog",
+        "spark.sql.execution.arrow.maxBytesPerBatch",
         "spark.sql.extensions",
         "spark.sql.session.timeZone",
     ]
