@@ -130,7 +130,10 @@ def results_table(results: Results, values: dict[str, pa.Array], tests: Sequence
     part_of = numbers(np.repeat(np.arange(len(counts), dtype=np.int32), counts), pa.int32())
 
     def of_part(name: str) -> pa.Array:
-        return parts[name].combine_chunks().dictionary_encode().take(part_of)
+        encoded = parts[name].combine_chunks().dictionary_encode()
+        if len(encoded.dictionary) == 1 and not encoded.null_count:
+            return pa.DictionaryArray.from_arrays(numbers(np.zeros(rows, np.int32), pa.int32()), encoded.dictionary)
+        return encoded.take(part_of)
 
     def of_test(name: str) -> pa.Array:
         return pa.DictionaryArray.from_arrays(
