@@ -20,7 +20,7 @@ from fs_spark.online.records import ServiceRecord, ViewRecord
 from fs_spark.online.sqlite import SqliteOnline
 from fs_spark.registry import RegistryState
 from fs_spark.tables import Tables
-from fs_spark.training import ChosenView, choose_views
+from fs_spark.training.chosen import ChosenView, choose_views, require_materialized
 
 _CHUNK: Final = 8192
 _STORED_TYPES: Final = {"double": "double", "int": "int", "boolean": "boolean"}
@@ -74,11 +74,7 @@ def _arrow(rows: DataFrame) -> Iterator[pa.RecordBatch]:
 
 
 def _record(service: str, chosen: Sequence[ChosenView], tables: Tables) -> ServiceRecord:
-    missing = [c.view.qualified for c in chosen if not tables.exists(c.view.table)]
-    if missing:
-        raise RequestError(
-            f"never materialized: {', '.join(missing)}. Hint: run `fs-spark materialize {' '.join(missing)}` first"
-        )
+    require_materialized(tables, chosen)
     views = []
     for c in chosen:
         columns = tuple(dict.fromkeys(c.columns.values()))

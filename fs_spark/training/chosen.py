@@ -9,6 +9,7 @@ from typing import Literal
 from fs_spark.errors import FeatureNotFoundError, RequestError, did_you_mean
 from fs_spark.features.view import FeatureReference, FeatureView
 from fs_spark.registry import RegistryState
+from fs_spark.tables import Tables
 
 Prefix = Literal["none", "view"]
 
@@ -46,3 +47,12 @@ def choose_views(references: Sequence[str], state: RegistryState, *, prefix: Pre
     if not chosen:
         raise RequestError("no feature was asked for. Hint: give references such as 'die_neighborhood:neighbor_count'")
     return list(chosen.values())
+
+
+def require_materialized(tables: Tables, chosen: Sequence[ChosenView]) -> None:
+    """Raises RequestError that lists the views which were never materialized."""
+    missing = [c.view.qualified for c in chosen if not tables.exists(c.view.table)]
+    if missing:
+        raise RequestError(
+            f"never materialized: {', '.join(missing)}. Hint: run `fs-spark materialize {' '.join(missing)}` first"
+        )

@@ -9,9 +9,8 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from fs_spark.errors import RequestError
 from fs_spark.tables import Tables
-from fs_spark.training.chosen import ChosenView
+from fs_spark.training.chosen import ChosenView, require_materialized
 from fs_spark.training.rules import TrainingRules
 from fs_spark.transforms.as_of import AsOfView
 
@@ -21,11 +20,7 @@ def pin_views(tables: Tables, chosen: Sequence[ChosenView], rules: TrainingRules
 
     Raises     RequestError that lists the views which were never materialized
     """
-    missing = [c.view.qualified for c in chosen if not tables.exists(c.view.table)]
-    if missing:
-        raise RequestError(
-            f"never materialized: {', '.join(missing)}. Hint: run `fs-spark materialize {' '.join(missing)}` first"
-        )
+    require_materialized(tables, chosen)
     pinned = []
     for c in chosen:
         view, made_from = c.view, tables.watermark(c.view.table)

@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from fs_spark.errors import RequestError, SchemaError
+from fs_spark.training.statistics import heavy_keys, spine_statistics
 from fs_spark.transforms import AsOfView, as_of_join
 from fs_spark.transforms.as_of_view import HeavyKey, Pruning
 from tests.oracles.as_of import as_of
@@ -178,6 +179,22 @@ def test_a_heavy_key_cut_by_time_gives_the_plain_rows(spark: SparkSession, seed:
     cut = rows_of(as_of_join(spine, views, heavy=[HeavyKey({"customer": 1}, cuts)]))
     assert sorted(map(str, cut)) == sorted(map(str, plain))
     assert sum(row["c_value"] is not None for row in plain) > 20
+
+
+def test_heavy_keys_and_pruning_are_found_from_the_inputs(spark: SparkSession) -> None:
+    """What the store fills in: the one customer with most rows is cut, and nothing of the result changes."""
+    rows, spine_rows = history(random.Random(3), 150)
+    spine = frame_of(spark, spine_rows, SPINE)
+    views = [view_of(spark, rows, keys=("customer",)), view_of(spark, rows, prefix="m_", ttl=timedelta(seconds=9))]
+    heavy = heavy_keys(spine, views, "event_timestamp", len(spine_rows), rows=60)
+    assert [dict(one.values) for one in heavy] == [{"customer": 1}]
+    assert len(heavy[0].cuts) > 1
+    assert heavy_keys(spine, views, "event_timestamp", len(spine_rows)) == []
+    known = spine_statistics(spine, views, "event_timestamp")
+    times = [row["event_timestamp"] for row in spine_rows]
+    assert known == Pruning({"customer": [1, 2]}, moment(min(times)), moment(max(times)))
+    found = rows_of(as_of_join(spine, views, pruning=known, heavy=heavy))
+    assert sorted(map(str, found)) == sorted(map(str, rows_of(as_of_join(spine, views))))
 
 
 def test_a_heavy_key_of_no_view_is_refused(spark: SparkSession) -> None:
