@@ -15,15 +15,15 @@ piece needs only one row more, the newest of all pieces before it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
 from typing import Final
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import DataType, IntegralType
+from pyspark.sql.types import IntegralType
 
 from fs_spark import names as n
 from fs_spark.errors import RequestError
@@ -36,7 +36,6 @@ _AT: Final = "__at"
 _KEY: Final = "__key_"
 _CUT: Final = "__cut"
 _PIECES: Final = "__pieces"
-_PART: Final = "__part"
 _SPINE_RANK: Final = 1
 _VIEW_RANK: Final[dict[str, int]] = {"at_or_before": 0, "strictly_before": 2}
 _BEGINNING: Final = -(2**59)
@@ -68,12 +67,38 @@ def _levels(views: Sequence[AsOfView]) -> list[list[tuple[str, ...]]]:
     return chains
 
 
-def _key_type(kind: DataType) -> str:
-    return "bigint" if isinstance(kind, IntegralType) else kind.simpleString()
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
+def _all(conditions: Iterable[str]) -> str:
+    return " AND ".join(f"({condition})" for condition in conditions)
+
+
+def _key_columns(keys: Sequence[str]) -> list[str]:
+    return [_quoted(_KEY + key) for key in keys]
+
+
+def _key(frame: DataFrame, key: str, source: str) -> str:
+    """A key as a column of its own; integers of all widths meet as bigint."""
+    kind = frame.schema[key].dataType
+    text = f"CAST({source} AS BIGINT)" if isinstance(kind, IntegralType) else source
+    return f"{text} AS {_quoted(_KEY + key)}"
+
+
+def _hash_name(keys: Sequence[str]) -> str:
+    return _quoted("__hash_" + "_".join(keys))
+
+
+def _hash(keys: Sequence[str]) -> str:
+    """A hash of a level's keys, null where one of them is: a null key matches nothing."""
+    columns = _key_columns(keys)
+    there = _all(f"{column} IS NOT NULL" for column in columns)
+    return f"IF({there}, xxhash64({', '.join(columns)}), NULL) AS {_hash_name(keys)}"
 
 
 def _is_key(heavy: HeavyKey) -> Column:
-    same = [F.col(_KEY + key) == F.lit(value) for key, value in sorted(heavy.values.items())]
+    same = [F.col(_quoted(_KEY + key)) == F.lit(value) for key, value in sorted(heavy.values.items())]
     return reduce(lambda a, b: a & b, same)
 
 
@@ -94,37 +119,23 @@ def _pieces(heavy: Sequence[HeavyKey]) -> Column:
     return last.alias(_PIECES)
 
 
-def _grouped(keys: Sequence[str]) -> Column:
-    """A hash of a level's keys, null where one of them is: a null key matches nothing."""
-    there = reduce(lambda a, b: a & b, (F.col(_KEY + key).isNotNull() for key in keys))
-    return F.when(there, F.xxhash64(*(_KEY + key for key in keys))).alias(_hash_of(keys))
-
-
-def _hash_of(keys: Sequence[str]) -> str:
-    return "__hash_" + "_".join(keys)
-
-
-def _partition(shortest: Sequence[str]) -> Column:
-    return F.hash(*(_KEY + key for key in shortest)).alias(_PART)
-
-
-def _kept(view: AsOfView, pruning: Pruning) -> Column:
+def _kept(view: AsOfView, pruning: Pruning) -> DataFrame:
     """Rows that some spine row may see, as far as the view's own columns tell."""
-    event = F.col(view.event_timestamp)
-    kept = F.lit(True)
+    event = _quoted(view.event_timestamp)
+    kept = [f"{_quoted(key)} IS NOT NULL" for key in view.keys]
     if view.available_timestamp is not None:  # `greatest` leaves nulls out: such a row would be usable at once
-        kept = event.isNull() | F.col(view.available_timestamp).isNotNull()
-    for key in view.keys:
-        kept = kept & F.col(key).isNotNull()
-        if key in pruning.keys:
-            kept = kept & F.col(key).isin(list(pruning.keys[key]))
+        kept.append(f"{event} IS NULL OR {_quoted(view.available_timestamp)} IS NOT NULL")
     if pruning.latest is not None:
-        last = F.timestamp_micros(F.lit(_instant(pruning.latest) - _micros(view.offset)))
-        kept = kept & (event.isNull() | (event <= last))
+        last = _instant(pruning.latest) - _micros(view.offset)
+        kept.append(f"{event} IS NULL OR {event} <= timestamp_micros({last}L)")
     if pruning.earliest is not None and view.ttl is not None:
-        first = F.timestamp_micros(F.lit(_instant(pruning.earliest) - _micros(view.offset) - _micros(view.ttl)))
-        kept = kept & (event.isNull() | (event >= first))
-    return kept
+        first = _instant(pruning.earliest) - _micros(view.offset) - _micros(view.ttl)
+        kept.append(f"{event} IS NULL OR {event} >= timestamp_micros({first}L)")
+    rows = view.frame.where(_all(kept))
+    for key in view.keys:
+        if key in pruning.keys:
+            rows = rows.where(F.col(_quoted(key)).isin(list(pruning.keys[key])))
+    return rows
 
 
 @dataclass(frozen=True)
@@ -135,99 +146,98 @@ class _Chain:
     heavy: list[HeavyKey]
 
     @property
-    def by(self) -> list[str]:
-        return [_PART, *([_CUT] if self.heavy else [])]
+    def cut(self) -> list[str]:
+        return [_CUT] if self.heavy else []
 
-    def laid_out(self, rows: DataFrame, hashes: Sequence[Column], kept: Sequence[str]) -> DataFrame:
-        """Rows with their partition and hashes; their keys as columns of their own stay out of the shuffle."""
-        cut = [_cut(self.heavy), _pieces(self.heavy)] if self.heavy else []
-        return rows.select(_partition(self.levels[0]), *hashes, _AT, *kept, *cut)
+    @property
+    def by(self) -> list[str]:
+        return [*_key_columns(self.levels[0]), *self.cut]
+
+    def group(self, keys: Sequence[str]) -> list[str]:
+        """What the rows of one entity share. The hash stands first: Spark sorts by its bits, then by whole rows."""
+        return [_hash_name(keys), *_key_columns(keys), *self.cut]
 
 
 def _prepared(view: AsOfView, name: str, level: Sequence[str], chain: _Chain, pruning: Pruning) -> DataFrame:
-    """A view's rows as (partition, hash, order, one struct called `name`)."""
-    event = F.col(view.event_timestamp)
-    available = event if view.available_timestamp is None else F.col(view.available_timestamp)
-    usable = F.unix_micros(event) if view.available_timestamp is None else F.unix_micros(F.greatest(event, available))
-    if view.offset:
-        usable = usable + F.lit(_micros(view.offset))
-    keys = [F.col(key).cast(_key_type(view.frame.schema[key].dataType)).alias(_KEY + key) for key in level]
-    content = [event.alias(n.EVENT_TIMESTAMP), available.alias(n.AVAILABLE_TIMESTAMP)]
-    content += [F.col(view.sequence).alias(n.SEQUENCE)] if view.sequence is not None else []
-    content += [*keys, *(F.col(source).alias(output) for output, source in view.outputs.items())]
-    rows = view.frame.where(_kept(view, pruning)).select(
-        *keys,
-        F.when(event.isNull(), F.lit(_BEGINNING * _RANKS))
-        .otherwise(usable * _RANKS + F.lit(_VIEW_RANK[view.boundary]))
-        .alias(_AT),
-        F.struct(*content).alias(name),
+    """A view's rows as (keys, hash, order, one struct called `name`)."""
+    event = _quoted(view.event_timestamp)
+    available = event if view.available_timestamp is None else _quoted(view.available_timestamp)
+    usable = f"unix_micros(greatest({event}, {available}))" if available != event else f"unix_micros({event})"
+    at = f"({usable} + {_micros(view.offset)}L) * {_RANKS} + {_VIEW_RANK[view.boundary]}"
+    content = {n.EVENT_TIMESTAMP: event, n.AVAILABLE_TIMESTAMP: available}
+    content |= {n.SEQUENCE: _quoted(view.sequence)} if view.sequence is not None else {}
+    content |= {output: _quoted(source) for output, source in view.outputs.items()}
+    rows = _kept(view, pruning).selectExpr(
+        *(_key(view.frame, key, _quoted(key)) for key in level),
+        f"IF({event} IS NULL, {_BEGINNING * _RANKS}L, {at}) AS {_AT}",
+        f"struct({', '.join(f'{source} AS {_quoted(field)}' for field, source in content.items())}) AS {name}",
     )
-    laid_out = chain.laid_out(rows, [_grouped(level)], [name])
+    prepared = rows.selectExpr(*_key_columns(level), _hash(level), _AT, name)
     if not chain.heavy:
-        return laid_out
-    return laid_out.drop(_PIECES).unionByName(_carried(laid_out, name, level))
+        return prepared
+    cut = prepared.select("*", _cut(chain.heavy), _pieces(chain.heavy))
+    return cut.drop(_PIECES).unionByName(_carried(cut, name, level))
 
 
 def _carried(rows: DataFrame, name: str, keys: Sequence[str]) -> DataFrame:
     """For each piece of a heavy key the newest rows of the pieces before it, which come first in it."""
-    of_key = (_PART, _hash_of(keys))
+    of_key = [*_key_columns(keys), _hash_name(keys)]
     newest = (
         rows.where(F.col(_PIECES) > 0)
         .groupBy(*of_key, _CUT)
         .agg(F.max(_PIECES).alias(_PIECES), F.max(name).alias(name))
     )
-    later = F.explode(F.sequence(F.col(_CUT) + 1, F.col(_PIECES))).alias(_CUT)
-    return newest.where(F.col(_CUT) < F.col(_PIECES)).select(
-        *of_key, F.lit(_BEGINNING * _RANKS).alias(_AT), name, later
-    )
+    later = f"explode(sequence({_CUT} + 1, {_PIECES})) AS {_CUT}"
+    return newest.where(f"{_CUT} < {_PIECES}").selectExpr(*of_key, f"{_BEGINNING * _RANKS}L AS {_AT}", name, later)
 
 
-def _winner(name: str, view: AsOfView) -> Column:
+def _winner(name: str, view: AsOfView) -> str:
     """The running maximum, where its event is not older than the view's time to live."""
-    winner = F.col(name)
     if view.ttl is None:
-        return winner
-    event = winner[n.EVENT_TIMESTAMP]
-    oldest = F.shiftright(_AT, 2) - F.lit(_micros(view.offset) + _micros(view.ttl))
-    return F.when(event.isNull() | (F.unix_micros(event) >= oldest), winner)
+        return name
+    event = f"{name}.{n.EVENT_TIMESTAMP}"
+    oldest = f"shiftright({_AT}, 2) - {_micros(view.offset) + _micros(view.ttl)}L"
+    return f"IF({event} IS NULL OR unix_micros({event}) >= {oldest}, {name}, NULL)"
 
 
-def _outputs(name: str, view: AsOfView) -> list[Column]:
+def _outputs(name: str, view: AsOfView) -> list[str]:
     winner = _winner(name, view)
-    found = [winner[output].alias(output) for output in view.outputs]
+    found = [f"{winner}.{_quoted(output)} AS {_quoted(output)}" for output in view.outputs]
     if view.event_as is not None:
-        found.append(winner[n.EVENT_TIMESTAMP].alias(view.event_as))
+        found.append(f"{winner}.{n.EVENT_TIMESTAMP} AS {_quoted(view.event_as)}")
     if view.age_as is not None:
-        age = F.shiftright(_AT, 2) - F.unix_micros(winner[n.EVENT_TIMESTAMP])
-        found.append((age / F.lit(1e6)).alias(view.age_as))
+        age = f"shiftright({_AT}, 2) - unix_micros({winner}.{n.EVENT_TIMESTAMP})"
+        found.append(f"({age}) / 1e6D AS {_quoted(view.age_as)}")
     return found
 
 
-def _own(name: str, keys: Sequence[str], spine: DataFrame) -> Column:
-    """Whether a winner is there for its own key, column by column."""
-    same = [F.col(name)[_KEY + key] == F.col(_SPINE)[key].cast(_key_type(spine.schema[key].dataType)) for key in keys]
-    return F.col(name).isNull() | reduce(lambda a, b: a & b, same)
+def _of_level(rows: DataFrame, views: Mapping[str, AsOfView], keys: Sequence[str], chain: _Chain) -> DataFrame:
+    """One window for all the views of one key set; the rows of these views end here."""
+    window = f"PARTITION BY {', '.join(chain.group(keys))} ORDER BY {_AT} ROWS UNBOUNDED PRECEDING"
+    others = [_quoted(column) for column in rows.columns if column not in views]
+    newest = [f"max({name}) OVER ({window}) AS {name}" for name in views]
+    is_spine = f"{_AT} & {_RANKS - 1} = {_SPINE_RANK}"
+    kept = rows.selectExpr(*others, *newest).where(f"{is_spine} OR {_hash_name(keys)} IS NULL")
+    return kept.selectExpr(*others, *(column for name, view in views.items() for column in _outputs(name, view)))
 
 
-def _join_level(
-    rows: DataFrame, views: Sequence[AsOfView], keys: Sequence[str], chain: _Chain, spine: DataFrame, pruning: Pruning
+def _join_chain(
+    spine: DataFrame, source: DataFrame, views: Mapping[str, AsOfView], chain: _Chain, pruning: Pruning
 ) -> DataFrame:
-    """One union and one window for all the views of one key set; `rows` lie partitioned by the chain."""
-    spine_columns = rows.columns
-    named = {f"__view_{number}": view for number, view in enumerate(views)}
-    keyed = rows.select("*", *(_spine_key(spine, key) for key in keys))
-    united = keyed.select(*spine_columns, _grouped(keys))
-    for name, view in named.items():
-        prepared = _prepared(view, name, keys, chain, pruning).repartition(*chain.by)
-        united = united.unionByName(prepared, allowMissingColumns=True)
-    order = Window.partitionBy(_hash_of(keys), *chain.by).orderBy(_AT).rowsBetween(Window.unboundedPreceding, 0)
-    newest = [F.max(name).over(order).alias(name) for name in named]
-    own = reduce(lambda a, b: a & b, (_own(name, keys, spine) for name in named))
-    is_spine = F.col(_AT).bitwiseAND(_RANKS - 1) == _SPINE_RANK
-    collision = F.raise_error(F.lit(f"two keys ({', '.join(keys)}) have one hash: join fewer keys at a time"))
-    kept = F.when(~is_spine, False).when(own, True).otherwise(collision.cast("boolean"))
-    joined = united.select(*spine_columns, *newest).where(kept)
-    return joined.select(*spine_columns, *(column for name, view in named.items() for column in _outputs(name, view)))
+    """One union and one shuffle for the spine and all the views of a chain; then a window per level."""
+    keys = [_key(source, key, f"{_SPINE}.{_quoted(key)}") for key in chain.levels[-1]]
+    rows = spine.selectExpr("*", *keys).selectExpr("*", *(_hash(keys) for keys in chain.levels))
+    if chain.heavy:
+        rows = rows.select("*", _cut(chain.heavy))
+    at_level = {keys: {m: v for m, v in views.items() if set(v.keys) == set(keys)} for keys in chain.levels}
+    for level, named in at_level.items():
+        for name, view in named.items():
+            rows = rows.unionByName(_prepared(view, name, level, chain, pruning), allowMissingColumns=True)
+    rows = rows.repartition(*chain.by)
+    for level in reversed(chain.levels):  # the level of most rows first, while the rows are narrow
+        rows = _of_level(rows, at_level[level], level, chain)
+    joined = [output for named in at_level.values() for view in named.values() for output in view.all_outputs]
+    return rows.select(*spine.columns, *map(_quoted, joined))
 
 
 def as_of_join(
@@ -255,21 +265,15 @@ def as_of_join(
     if not views:
         raise RequestError("no view to join. Hint: give at least one feature reference")
     check_join(spine, views, timestamp, heavy)
-    spine_names = [F.col(f"{_SPINE}.`{c}`") for c in spine.columns]
-    time = F.coalesce(F.unix_micros(F.col(f"`{timestamp}`")), F.lit(_BEGINNING)) * _RANKS + F.lit(_SPINE_RANK)
-    rows = spine.select(F.struct(*(F.col(f"`{c}`") for c in spine.columns)).alias(_SPINE), time.alias(_AT))
-    joined: list[str] = []
+    time = f"coalesce(unix_micros({_quoted(timestamp)}), {_BEGINNING}L) * {_RANKS} + {_SPINE_RANK}"
+    own = ", ".join(_quoted(column) for column in spine.columns)
+    rows = spine.selectExpr(f"struct({own}) AS {_SPINE}", f"{time} AS {_AT}")
+    named = {f"__view_{number}": view for number, view in enumerate(views)}
     for levels in _levels(views):
         chain = _Chain(levels, [one for one in heavy if set(one.values) == set(levels[0])])
-        keyed = rows.select("*", *(_spine_key(spine, key) for key in levels[0]))
-        rows = chain.laid_out(keyed, [], [_SPINE, *joined]).drop(_PIECES).repartition(*chain.by)
-        for keys in reversed(levels):  # the level of most rows first, while the rows are narrow
-            of_level = [view for view in views if set(view.keys) == set(keys)]
-            rows = _join_level(rows, of_level, keys, chain, spine, pruning or Pruning())
-            joined += [output for view in of_level for output in view.all_outputs]
-        rows = rows.select(_SPINE, _AT, *joined)
-    return rows.select(*spine_names, *(F.col(output) for view in views for output in view.all_outputs))
-
-
-def _spine_key(spine: DataFrame, key: str) -> Column:
-    return F.col(_SPINE)[key].cast(_key_type(spine.schema[key].dataType)).alias(_KEY + key)
+        of_chain = {m: v for m, v in named.items() if any(set(v.keys) == set(keys) for keys in levels)}
+        rows = _join_chain(rows, spine, of_chain, chain, pruning or Pruning())
+    outputs = [output for view in views for output in view.all_outputs]
+    return rows.selectExpr(
+        *(f"{_SPINE}.{_quoted(column)} AS {_quoted(column)}" for column in spine.columns), *map(_quoted, outputs)
+    )
