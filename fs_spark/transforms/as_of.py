@@ -1,16 +1,15 @@
-"""The point-in-time join: one shuffle per view, one of the spine per chain of keys, one row out per spine row.
+"""The point-in-time join: one shuffle of all rows per chain of keys, one row out per spine row.
 
 Spine and views meet in a union ordered by usable time u = greatest(event, available) + offset; a running maximum of
 the whole row struct carries the newest usable row to each spine row. The struct begins with (event, available,
 sequence), so the winner is decided by content alone, and late availability does no harm (`last` would: 2 % late rows
-gave 2.0 % wrong rows). Views of nested keys go level by level over one partitioning by the shortest key.
-
-Rows are grouped by two hashes of their keys, since sorting two longs takes 20 % less than a text and a long; the keys
-travel in the row, and each winner's are compared with the spine's, column by column, so that a collision of hashes
-ends the job and never gives another key's value.
+gave 2.0 % wrong rows). Views of nested keys (lot, wafer, die) lie in one union, shuffled once by the shortest key, and
+their levels follow each other with a sort and a window each; no level needs another shuffle.
 
 A key with very many rows is cut by time: a maximum over all earlier rows is the maximum of the pieces' maxima, so each
 piece needs only one row more, the newest of all pieces before it.
+
+Columns are written as SQL text: a Column of PySpark costs some five calls into the JVM each, 1.3 s for eight views.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from typing import Final
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import IntegralType
+from pyspark.sql.types import IntegralType, LongType
 
 from fs_spark import names as n
 from fs_spark.errors import RequestError
@@ -34,8 +33,11 @@ __all__ = ["AsOfView", "HeavyKey", "Pruning", "as_of_join"]
 _SPINE: Final = "__spine"
 _AT: Final = "__at"
 _KEY: Final = "__key_"
+_HASH: Final = "__hash"
 _CUT: Final = "__cut"
 _PIECES: Final = "__pieces"
+_UNCHOSEN: Final = "200"
+"""Spark's default of `spark.sql.shuffle.partitions`."""
 _SPINE_RANK: Final = 1
 _VIEW_RANK: Final[dict[str, int]] = {"at_or_before": 0, "strictly_before": 2}
 _BEGINNING: Final = -(2**59)
@@ -81,20 +83,13 @@ def _key_columns(keys: Sequence[str]) -> list[str]:
 
 def _key(frame: DataFrame, key: str, source: str) -> str:
     """A key as a column of its own; integers of all widths meet as bigint."""
-    kind = frame.schema[key].dataType
-    text = f"CAST({source} AS BIGINT)" if isinstance(kind, IntegralType) else source
+    text = f"CAST({source} AS BIGINT)" if _widened(frame, key) else source
     return f"{text} AS {_quoted(_KEY + key)}"
 
 
-def _hash_name(keys: Sequence[str]) -> str:
-    return _quoted("__hash_" + "_".join(keys))
-
-
-def _hash(keys: Sequence[str]) -> str:
-    """A hash of a level's keys, null where one of them is: a null key matches nothing."""
-    columns = _key_columns(keys)
-    there = _all(f"{column} IS NOT NULL" for column in columns)
-    return f"IF({there}, xxhash64({', '.join(columns)}), NULL) AS {_hash_name(keys)}"
+def _widened(frame: DataFrame, key: str) -> bool:
+    kind = frame.schema[key].dataType
+    return isinstance(kind, IntegralType) and not isinstance(kind, LongType)
 
 
 def _is_key(heavy: HeavyKey) -> Column:
@@ -140,7 +135,12 @@ def _kept(view: AsOfView, pruning: Pruning) -> DataFrame:
 
 @dataclass(frozen=True)
 class _Chain:
-    """A chain of nested keys: rows lie partitioned by the shortest ones, and by piece where a key of it is cut."""
+    """A chain of nested keys: rows lie partitioned by the shortest ones, and by piece where a key of it is cut.
+
+    Rows of one entity share their keys (and the piece); a hash of the keys stands before them, since Spark sorts by
+    the bits of the first column and looks into the rows only where these are equal. The hash of a longer key begins
+    with the bits of the shorter ones, so that the rows sorted for one level lie nearly sorted for the next.
+    """
 
     levels: list[tuple[str, ...]]
     heavy: list[HeavyKey]
@@ -149,17 +149,32 @@ class _Chain:
     def cut(self) -> list[str]:
         return [_CUT] if self.heavy else []
 
-    @property
-    def by(self) -> list[str]:
-        return [*_key_columns(self.levels[0]), *self.cut]
+    def by(self, level: int) -> list[str]:
+        return [*_key_columns(self.levels[level]), *self.cut]
 
-    def group(self, keys: Sequence[str]) -> list[str]:
-        """What the rows of one entity share. The hash stands first: Spark sorts by its bits, then by whole rows."""
-        return [_hash_name(keys), *_key_columns(keys), *self.cut]
+    def _below(self, level: int) -> int:
+        """How many bits of the hash lie below those of a level."""
+        return 64 - 64 // len(self.levels) * (level + 1) if level + 1 < len(self.levels) else 0
+
+    def hash(self, level: int) -> str:
+        parts = []
+        above = 64
+        for i, keys in enumerate(self.levels[: level + 1]):
+            added = [key for key in keys if i == 0 or key not in self.levels[i - 1]]
+            bits = f"shiftrightunsigned(xxhash64({', '.join(_key_columns(added))}), {64 - above + self._below(i)})"
+            parts.append(f"shiftleft({bits}, {self._below(i)})")
+            above = self._below(i)
+        return f"{' | '.join(parts)} AS {_HASH}"
+
+    def shorter_hash(self, level: int) -> str:
+        """The hash of a level out of that of the next longer one."""
+        below = self._below(level)
+        return f"shiftleft(shiftright({_HASH}, {below}), {below}) AS {_HASH}"
 
 
-def _prepared(view: AsOfView, name: str, level: Sequence[str], chain: _Chain, pruning: Pruning) -> DataFrame:
+def _prepared(view: AsOfView, name: str, level: int, chain: _Chain, pruning: Pruning) -> DataFrame:
     """A view's rows as (keys, hash, order, one struct called `name`)."""
+    keys = chain.levels[level]
     event = _quoted(view.event_timestamp)
     available = event if view.available_timestamp is None else _quoted(view.available_timestamp)
     usable = f"unix_micros(greatest({event}, {available}))" if available != event else f"unix_micros({event})"
@@ -168,20 +183,20 @@ def _prepared(view: AsOfView, name: str, level: Sequence[str], chain: _Chain, pr
     content |= {n.SEQUENCE: _quoted(view.sequence)} if view.sequence is not None else {}
     content |= {output: _quoted(source) for output, source in view.outputs.items()}
     rows = _kept(view, pruning).selectExpr(
-        *(_key(view.frame, key, _quoted(key)) for key in level),
+        *(_key(view.frame, key, _quoted(key)) for key in keys),
         f"IF({event} IS NULL, {_BEGINNING * _RANKS}L, {at}) AS {_AT}",
         f"struct({', '.join(f'{source} AS {_quoted(field)}' for field, source in content.items())}) AS {name}",
     )
-    prepared = rows.selectExpr(*_key_columns(level), _hash(level), _AT, name)
+    prepared = rows.selectExpr(*_key_columns(keys), chain.hash(level), _AT, name)
     if not chain.heavy:
         return prepared
     cut = prepared.select("*", _cut(chain.heavy), _pieces(chain.heavy))
-    return cut.drop(_PIECES).unionByName(_carried(cut, name, level))
+    return cut.drop(_PIECES).unionByName(_carried(cut, name, keys))
 
 
 def _carried(rows: DataFrame, name: str, keys: Sequence[str]) -> DataFrame:
     """For each piece of a heavy key the newest rows of the pieces before it, which come first in it."""
-    of_key = [*_key_columns(keys), _hash_name(keys)]
+    of_key = [*_key_columns(keys), _HASH]
     newest = (
         rows.where(F.col(_PIECES) > 0)
         .groupBy(*of_key, _CUT)
@@ -211,33 +226,43 @@ def _outputs(name: str, view: AsOfView) -> list[str]:
     return found
 
 
-def _of_level(rows: DataFrame, views: Mapping[str, AsOfView], keys: Sequence[str], chain: _Chain) -> DataFrame:
+def _partitions(rows: DataFrame) -> list[int]:
+    """The session's number of shuffle partitions where somebody chose one, else as many as Spark finds right.
+
+    Spark makes about one partition per core of them: three uneven ones on two cores, and longer sorts.
+    """
+    number = rows.sparkSession.conf.get("spark.sql.shuffle.partitions", _UNCHOSEN) or _UNCHOSEN
+    return [int(number)] if number.isdecimal() and number != _UNCHOSEN else []
+
+
+def _of_level(rows: DataFrame, views: Mapping[str, AsOfView], level: int, chain: _Chain) -> DataFrame:
     """One window for all the views of one key set; the rows of these views end here."""
-    window = f"PARTITION BY {', '.join(chain.group(keys))} ORDER BY {_AT} ROWS UNBOUNDED PRECEDING"
+    entity = [_HASH, *chain.by(level)]
+    window = f"PARTITION BY {', '.join(entity)} ORDER BY {_AT} ROWS UNBOUNDED PRECEDING"
     others = [_quoted(column) for column in rows.columns if column not in views]
     newest = [f"max({name}) OVER ({window}) AS {name}" for name in views]
     is_spine = f"{_AT} & {_RANKS - 1} = {_SPINE_RANK}"
-    kept = rows.selectExpr(*others, *newest).where(f"{is_spine} OR {_hash_name(keys)} IS NULL")
-    return kept.selectExpr(*others, *(column for name, view in views.items() for column in _outputs(name, view)))
+    of_shorter = " OR ".join(f"{column} IS NULL" for column in _key_columns(chain.levels[level]))
+    kept = rows.selectExpr(*others, *newest).where(f"{is_spine} OR {of_shorter}" if level else is_spine)
+    carried = [chain.shorter_hash(level - 1) if column == _quoted(_HASH) and level else column for column in others]
+    return kept.selectExpr(*carried, *(column for name, view in views.items() for column in _outputs(name, view)))
 
 
-def _join_chain(
-    spine: DataFrame, source: DataFrame, views: Mapping[str, AsOfView], chain: _Chain, pruning: Pruning
-) -> DataFrame:
+def _join_chain(spine: DataFrame, views: Mapping[str, AsOfView], chain: _Chain, pruning: Pruning) -> DataFrame:
     """One union and one shuffle for the spine and all the views of a chain; then a window per level."""
-    keys = [_key(source, key, f"{_SPINE}.{_quoted(key)}") for key in chain.levels[-1]]
-    rows = spine.selectExpr("*", *keys).selectExpr("*", *(_hash(keys) for keys in chain.levels))
+    longest = len(chain.levels) - 1
+    rows = spine.selectExpr(chain.hash(longest), "*")
     if chain.heavy:
         rows = rows.select("*", _cut(chain.heavy))
-    at_level = {keys: {m: v for m, v in views.items() if set(v.keys) == set(keys)} for keys in chain.levels}
-    for level, named in at_level.items():
+    at_level = [{m: v for m, v in views.items() if set(v.keys) == set(keys)} for keys in chain.levels]
+    for level, named in enumerate(at_level):
         for name, view in named.items():
             rows = rows.unionByName(_prepared(view, name, level, chain, pruning), allowMissingColumns=True)
-    rows = rows.repartition(*chain.by)
-    for level in reversed(chain.levels):  # the level of most rows first, while the rows are narrow
+    rows = rows.repartition(*_partitions(rows), *chain.by(0))
+    for level in range(longest, -1, -1):  # the level of most rows first, while the rows are narrow
         rows = _of_level(rows, at_level[level], level, chain)
-    joined = [output for named in at_level.values() for view in named.values() for output in view.all_outputs]
-    return rows.select(*spine.columns, *map(_quoted, joined))
+    joined = [output for named in at_level for view in named.values() for output in view.all_outputs]
+    return rows.selectExpr(*map(_quoted, [*spine.columns, *joined]))
 
 
 def as_of_join(
@@ -265,15 +290,20 @@ def as_of_join(
     if not views:
         raise RequestError("no view to join. Hint: give at least one feature reference")
     check_join(spine, views, timestamp, heavy)
+    keys = sorted({key for view in views for key in view.keys})
+    as_key = {key for key in keys if not _widened(spine, key)}
     time = f"coalesce(unix_micros({_quoted(timestamp)}), {_BEGINNING}L) * {_RANKS} + {_SPINE_RANK}"
-    own = ", ".join(_quoted(column) for column in spine.columns)
-    rows = spine.selectExpr(f"struct({own}) AS {_SPINE}", f"{time} AS {_AT}")
+    others = ", ".join(_quoted(column) for column in spine.columns if column not in as_key)
+    rows = spine.selectExpr(
+        *(_key(spine, key, _quoted(key)) for key in keys), f"{time} AS {_AT}", f"struct({others}) AS {_SPINE}"
+    )
     named = {f"__view_{number}": view for number, view in enumerate(views)}
     for levels in _levels(views):
         chain = _Chain(levels, [one for one in heavy if set(one.values) == set(levels[0])])
         of_chain = {m: v for m, v in named.items() if any(set(v.keys) == set(keys) for keys in levels)}
-        rows = _join_chain(rows, spine, of_chain, chain, pruning or Pruning())
-    outputs = [output for view in views for output in view.all_outputs]
+        rows = _join_chain(rows, of_chain, chain, pruning or Pruning())
+    source = {key: _quoted(_KEY + key) for key in as_key}
     return rows.selectExpr(
-        *(f"{_SPINE}.{_quoted(column)} AS {_quoted(column)}" for column in spine.columns), *map(_quoted, outputs)
+        *(f"{source.get(c, f'{_SPINE}.{_quoted(c)}')} AS {_quoted(c)}" for c in spine.columns),
+        *(_quoted(output) for view in views for output in view.all_outputs),
     )

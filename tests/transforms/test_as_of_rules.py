@@ -99,7 +99,7 @@ def test_a_prefix_resolves_a_collision(spark: SparkSession) -> None:
     assert column(as_of_join(asked(spark, 5), prefixed), "value", "w__value") == [(1.0, 2.0)]
 
 
-@pytest.mark.parametrize("name", ["__at", "__view_0", "__hash_x"])
+@pytest.mark.parametrize("name", ["__at", "__view_0", "__hash"])
 def test_an_output_with_a_reserved_name_is_refused(spark: SparkSession, name: str) -> None:
     with pytest.raises(SchemaError, match=f"'{name}' is reserved"):
         as_of_join(asked(spark, 5), [view_of(spark, [], columns={name: "value"})])
@@ -268,17 +268,17 @@ def test_the_night_when_clocks_change(spark: SparkSession, zone: str) -> None:
         assert column(as_of_join(frame_of(spark, spine_rows, SPINE), [view]), "value") == [1.0, None]
 
 
-def test_a_collision_of_hashes_ends_the_job(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a hash that is the same for all keys, another key's row wins: that must never become a value."""
-    from pyspark.errors import PySparkException
-
+def test_hashes_of_keys_decide_nothing(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all keys have one hash, each spine row still gets its own key's value."""
     from fs_spark.transforms import as_of as module
 
-    def same(keys: Any) -> Any:
-        return F.lit(7).cast("bigint").alias(module._hash_of(keys))
+    def same(_chain: Any, _level: int) -> str:
+        return f"7L AS {module._HASH}"
 
-    monkeypatch.setattr(module, "_grouped", same)
-    monkeypatch.setattr(module, "_partition", lambda keys: F.lit(1).alias(module._PART))
-    joined = as_of_join(asked(spark, 9), [view_of(spark, [purchase(1, 1.0), purchase(2, 2.0, customer=2)])])
-    with pytest.raises(PySparkException, match="have one hash"):
-        joined.collect()
+    monkeypatch.setattr(module._Chain, "hash", same)
+    histories = [purchase(event, float(customer), customer=customer) for event in range(3) for customer in (1, 2, 3)]
+    spine = asked(spark, 1, 5, customer=1).unionAll(asked(spark, 2, 6, customer=3)).unionAll(asked(spark, 9, customer=4))
+    joined = as_of_join(spine, [view_of(spark, histories), view_of(spark, histories, keys=("customer",), prefix="c_")])
+    for row in joined.collect():
+        expected = None if row["customer"] == 4 else float(row["customer"])
+        assert (row["value"], row["c_value"]) == (expected, expected)
