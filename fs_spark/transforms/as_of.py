@@ -226,13 +226,14 @@ def _outputs(name: str, view: AsOfView) -> list[str]:
     return found
 
 
-def _partitions(rows: DataFrame) -> list[int]:
-    """The session's number of shuffle partitions where somebody chose one, else as many as Spark finds right.
+def _shuffled(rows: DataFrame, by: Sequence[str]) -> DataFrame:
+    """In the session's number of partitions where somebody chose one, else in as many as Spark finds right.
 
-    Spark makes about one partition per core of them: three uneven ones on two cores, and longer sorts.
+    Spark would make about one per core of them: three uneven ones on two cores, and longer sorts.
     """
     number = rows.sparkSession.conf.get("spark.sql.shuffle.partitions", _UNCHOSEN) or _UNCHOSEN
-    return [int(number)] if number.isdecimal() and number != _UNCHOSEN else []
+    chosen = number.isdecimal() and number != _UNCHOSEN
+    return rows.repartition(int(number), *by) if chosen else rows.repartition(*by)
 
 
 def _of_level(rows: DataFrame, views: Mapping[str, AsOfView], level: int, chain: _Chain) -> DataFrame:
@@ -258,7 +259,7 @@ def _join_chain(spine: DataFrame, views: Mapping[str, AsOfView], chain: _Chain, 
     for level, named in enumerate(at_level):
         for name, view in named.items():
             rows = rows.unionByName(_prepared(view, name, level, chain, pruning), allowMissingColumns=True)
-    rows = rows.repartition(*_partitions(rows), *chain.by(0))
+    rows = _shuffled(rows, chain.by(0))
     for level in range(longest, -1, -1):  # the level of most rows first, while the rows are narrow
         rows = _of_level(rows, at_level[level], level, chain)
     joined = [output for named in at_level for view in named.values() for output in view.all_outputs]

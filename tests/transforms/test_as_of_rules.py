@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from fs_spark.errors import RequestError, SchemaError
 from fs_spark.training.statistics import heavy_keys, spine_statistics
@@ -276,9 +275,14 @@ def test_hashes_of_keys_decide_nothing(spark: SparkSession, monkeypatch: pytest.
         return f"7L AS {module._HASH}"
 
     monkeypatch.setattr(module._Chain, "hash", same)
-    histories = [purchase(event, float(customer), customer=customer) for event in range(3) for customer in (1, 2, 3)]
-    spine = asked(spark, 1, 5, customer=1).unionAll(asked(spark, 2, 6, customer=3)).unionAll(asked(spark, 9, customer=4))
-    joined = as_of_join(spine, [view_of(spark, histories), view_of(spark, histories, keys=("customer",), prefix="c_")])
-    for row in joined.collect():
-        expected = None if row["customer"] == 4 else float(row["customer"])
-        assert (row["value"], row["c_value"]) == (expected, expected)
+    places = [(customer, merchant) for customer in (1, 2, 3) for merchant in ("m", "n")]
+    history = [
+        purchase(event, customer + 10.0 * (merchant == "n"), customer=customer, merchant=merchant)
+        for event in range(3)
+        for customer, merchant in places
+    ]
+    views = [view_of(spark, history), view_of(spark, history, keys=("customer",), prefix="c_")]
+    for customer, merchant in [*places, (4, "m")]:
+        rows = as_of_join(asked(spark, 1, 5, customer=customer, merchant=merchant), views).collect()
+        own, widest = (None, None) if customer == 4 else (customer + 10.0 * (merchant == "n"), customer + 10.0)
+        assert [(row["value"], row["c_value"]) for row in rows] == [(own, widest)] * 2
