@@ -65,22 +65,23 @@ class UnitAttempts:
     def in_order(self) -> UnitAttempts:
         """Sorted by event time, run and part. Raises SchemaError where an attempt comes twice."""
         event, run, part = self.event_us, self.run, self.part
-        ahead = np.diff(event)
-        if len(event) > 1 and not (ahead > 0).all():
-            tied = ahead == 0
-            later = (np.diff(run) > 0) | ((np.diff(run) == 0) & (np.diff(part) > 0))
-            if not ((ahead > 0) | (tied & later)).all():
-                order = np.lexsort((part, run, event))
-                ordered = self.take(order)
-                same = (np.diff(ordered.event_us) == 0) & (np.diff(ordered.run) == 0) & (np.diff(ordered.part) == 0)
-                if same.any():
-                    at = int(np.flatnonzero(same)[0])
-                    raise SchemaError(
-                        f"part {ordered.part[at]} at x {ordered.x[at]}, y {ordered.y[at]} is there twice with one time "
-                        "and one run. Hint: give each attempt once"
-                    )
-                return ordered
-        return self
+        ahead = event[1:] > event[:-1]
+        if ahead.all():
+            return self
+        later = (run[1:] > run[:-1]) | ((run[1:] == run[:-1]) & (part[1:] > part[:-1]))
+        if (ahead | ((event[1:] == event[:-1]) & later)).all():
+            return self
+        if later.all():  # as files list their parts
+            return self.take(np.argsort(event, kind="stable"))
+        ordered = self.take(np.lexsort((part, run, event)))
+        same = (np.diff(ordered.event_us) == 0) & (np.diff(ordered.run) == 0) & (np.diff(ordered.part) == 0)
+        if same.any():
+            at = int(np.flatnonzero(same)[0])
+            raise SchemaError(
+                f"part {ordered.part[at]} at x {ordered.x[at]}, y {ordered.y[at]} is there twice with one time "
+                "and one run. Hint: give each attempt once"
+            )
+        return ordered
 
 
 def micros(column: pa.ChunkedArray) -> Int64:
