@@ -13,7 +13,7 @@ from pyspark.storagelevel import StorageLevel
 
 from fs_spark import names as n
 from fs_spark.config import Configuration
-from fs_spark.errors import RequestError, RetentionError
+from fs_spark.errors import RequestError
 from fs_spark.features.view import FeatureView
 from fs_spark.registry import Entry, Registry, RegistryState, binding_entry
 from fs_spark.schemas import LAYOUTS, view_layout
@@ -154,7 +154,7 @@ def count_outside(snapshot: Snapshot, bindings: dict[str, ProductBinding]) -> di
     return counts
 
 
-def _changed_lots(snapshot: Snapshot, made_from: dict[str, Any]) -> DataFrame | None:
+def _changed_lots(snapshot: Snapshot, made_from: dict[str, Any]) -> list[str] | None:
     """Lots of the files that came, went or were read anew since the stored rows were made; None = all of them."""
     before = made_from.get("sources", {}).get(n.FILES)
     if before is None:
@@ -167,7 +167,17 @@ def _changed_lots(snapshot: Snapshot, made_from: dict[str, Any]) -> DataFrame | 
     earlier = made_from["sources"].get(n.WAFER_RUNS)
     if earlier not in (None, snapshot.versions[n.WAFER_RUNS]):  # a file read again may tell of another lot now
         runs = runs.unionByName(snapshot.tables.read(n.WAFER_RUNS, earlier))
-    return runs.join(F.broadcast(moved), n.FILE_ID, "left_semi").select(n.LOT_ID).distinct()
+    lots = runs.join(F.broadcast(moved), n.FILE_ID, "left_semi").select(n.LOT_ID).distinct()
+    return [row[n.LOT_ID] for row in lots.collect() if row[n.LOT_ID] is not None]
+
+
+def _is_gone(tables: Tables, made_from: dict[str, Any]) -> bool:
+    """Whether a version that the stored rows were made from can no longer be read: then all lots are compared."""
+    versions = {name: made_from["sources"].get(name) for name in (n.FILES, n.WAFER_RUNS)}
+    reasons = [tables.unreadable(name, version) for name, version in versions.items() if version is not None]
+    for reason in filter(None, reasons):
+        log.info("a version that rows were made from is gone, so that all lots are compared: %s", reason)
+    return any(reasons)
 
 
 def view_rows(
@@ -205,10 +215,11 @@ def materialize_view(snapshot: Snapshot, view: FeatureView, state: RegistryState
         if made_from["sources"][n.FILES] == snapshot.versions[n.FILES]:
             return ViewOutcome(view.qualified, view.table, 0, 0, 0, tables.version(view.table))
         try:
-            moved = _changed_lots(snapshot, made_from)
-        except RetentionError:  # the versions that the rows were made from are gone: all lots are compared
-            moved = None
-        lots = None if moved is None else [row[n.LOT_ID] for row in moved.collect() if row[n.LOT_ID] is not None]
+            lots = _changed_lots(snapshot, made_from)
+        except Exception:
+            if not _is_gone(tables, made_from):
+                raise
+            lots = None
         if lots == []:
             return ViewOutcome(view.qualified, view.table, 0, 0, 0, tables.version(view.table))
     rows = view_rows(snapshot, view, bindings, lots).persist(StorageLevel.DISK_ONLY)

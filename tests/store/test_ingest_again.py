@@ -9,6 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from fs_spark import materialize
 from fs_spark.errors import RequestError
 from fs_spark.ingest import run as ingest_run
 from tests.stores import new_folder, open_store, versions, write_lot
@@ -149,3 +150,38 @@ def test_a_delta_table_of_dies_and_its_next_version(spark: SparkSession, tmp_pat
     assert store.table("die_tests").where("lot_id <> 'L1'").count() > 100
     both = dies.join(store.table("test_results"), ["file_id", "part_index"])
     assert both.where("result = touchdown / 4").count() == both.count() == 25
+
+
+def test_rows_whose_source_versions_are_gone_are_compared_lot_by_lot(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data files of older versions can be removed by others; the next run then looks at all lots, not at some."""
+    folder = new_folder(tmp_path / "gone")
+    store = open_store(folder, spark)
+    store.ingest(write_lot(tmp_path / "in", 1, wafers=1))
+    store.apply()
+    store.materialize(["die_neighborhood"])
+    first = store.table("die_neighborhood").count()
+    store.ingest(write_lot(tmp_path / "in", 2, wafers=1))
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(materialize, "_changed_lots", broken)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            store.materialize(["die_neighborhood"])
+
+    path = folder / "store" / "files"
+    spark.sql(f"OPTIMIZE delta.`{path}`")
+    kept = {name.rsplit("/")[-1] for name in spark.read.format("delta").load(str(path)).inputFiles()}
+    removed = [file for file in path.glob("*.parquet") if file.name not in kept]
+    assert removed
+    for file in removed:
+        file.unlink()
+    report = store.materialize(["die_neighborhood"])
+    assert [(v.units_changed, v.units_removed) for v in report.views] == [(1, 0)]
+    assert store.table("die_neighborhood").count() > first
+    before = versions(folder)
+    store.materialize(["die_neighborhood"])
+    assert versions(folder) == before
