@@ -34,6 +34,9 @@ _SPINE: Final = "__spine"
 _AT: Final = "__at"
 _KEY: Final = "__key_"
 _HASH: Final = "__hash"
+_EVENT: Final = "__event"
+_AVAILABLE: Final = "__available"
+_SEQUENCE: Final = "__sequence"
 _CUT: Final = "__cut"
 _PIECES: Final = "__pieces"
 _UNCHOSEN: Final = "200"
@@ -145,12 +148,8 @@ class _Chain:
     levels: list[tuple[str, ...]]
     heavy: list[HeavyKey]
 
-    @property
-    def cut(self) -> list[str]:
-        return [_CUT] if self.heavy else []
-
     def by(self, level: int) -> list[str]:
-        return [*_key_columns(self.levels[level]), *self.cut]
+        return [*_key_columns(self.levels[level]), *([_CUT] if self.heavy else [])]
 
     def _below(self, level: int) -> int:
         """How many bits of the hash lie below those of a level."""
@@ -179,8 +178,8 @@ def _prepared(view: AsOfView, name: str, level: int, chain: _Chain, pruning: Pru
     available = event if view.available_timestamp is None else _quoted(view.available_timestamp)
     usable = f"unix_micros(greatest({event}, {available}))" if available != event else f"unix_micros({event})"
     at = f"({usable} + {_micros(view.offset)}L) * {_RANKS} + {_VIEW_RANK[view.boundary]}"
-    content = {n.EVENT_TIMESTAMP: event, n.AVAILABLE_TIMESTAMP: available}
-    content |= {n.SEQUENCE: _quoted(view.sequence)} if view.sequence is not None else {}
+    content = {_EVENT: event, _AVAILABLE: available}
+    content |= {_SEQUENCE: _quoted(view.sequence)} if view.sequence is not None else {}
     content |= {output: _quoted(source) for output, source in view.outputs.items()}
     rows = _kept(view, pruning).selectExpr(
         *(_key(view.frame, key, _quoted(key)) for key in keys),
@@ -210,7 +209,7 @@ def _winner(name: str, view: AsOfView) -> str:
     """The running maximum, where its event is not older than the view's time to live."""
     if view.ttl is None:
         return name
-    event = f"{name}.{n.EVENT_TIMESTAMP}"
+    event = f"{name}.{_EVENT}"
     oldest = f"shiftright({_AT}, 2) - {_micros(view.offset) + _micros(view.ttl)}L"
     return f"IF({event} IS NULL OR unix_micros({event}) >= {oldest}, {name}, NULL)"
 
@@ -219,9 +218,9 @@ def _outputs(name: str, view: AsOfView) -> list[str]:
     winner = _winner(name, view)
     found = [f"{winner}.{_quoted(output)} AS {_quoted(output)}" for output in view.outputs]
     if view.event_as is not None:
-        found.append(f"{winner}.{n.EVENT_TIMESTAMP} AS {_quoted(view.event_as)}")
+        found.append(f"{winner}.{_EVENT} AS {_quoted(view.event_as)}")
     if view.age_as is not None:
-        age = f"shiftright({_AT}, 2) - unix_micros({winner}.{n.EVENT_TIMESTAMP})"
+        age = f"shiftright({_AT}, 2) - unix_micros({winner}.{_EVENT})"
         found.append(f"({age}) / 1e6D AS {_quoted(view.age_as)}")
     return found
 
@@ -281,7 +280,8 @@ def as_of_join(
     available_timestamp, sequence). T is the spine's time less the view's offset.
 
     Nothing here knows wafers: any keys, any number of views, at any key levels. No Spark action is run. `pruning` says
-    what is known of the spine, so that files of the views are skipped; `heavy` names keys with very many rows.
+    what is known of the spine, so that files of the views are skipped; `heavy` names keys with very many rows. Rows are
+    shuffled into `spark.sql.shuffle.partitions` pieces where that is not 200, its default, else as Spark finds right.
 
     Grain      one row per spine row, duplicates included; its columns and their order untouched, features after them
     Undefined  null where no row was usable; a null key matches nothing

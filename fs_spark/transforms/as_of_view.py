@@ -14,7 +14,9 @@ from fs_spark import names as n
 from fs_spark.errors import LeakageError, RequestError, SchemaError
 from fs_spark.features.feature import Boundary
 
-RESERVED: Final = ("__spine", "__at", "__cut", "__pieces", "__hash", "__key_", "__view_")
+RESERVED: Final = (
+    "__spine", "__at", "__event", "__available", "__sequence", "__cut", "__pieces", "__hash", "__key_", "__view_",
+)  # fmt: skip
 """What columns between the inputs and the output are called; the spine's own names do not matter."""
 
 

@@ -98,7 +98,16 @@ def test_a_prefix_resolves_a_collision(spark: SparkSession) -> None:
     assert column(as_of_join(asked(spark, 5), prefixed), "value", "w__value") == [(1.0, 2.0)]
 
 
-@pytest.mark.parametrize("name", ["__at", "__view_0", "__hash"])
+@pytest.mark.parametrize("name", ["event_timestamp", "available_timestamp", "sequence", "Event_Timestamp"])
+def test_an_output_may_be_called_like_a_time_of_its_view(spark: SparkSession, name: str) -> None:
+    """Names of outputs have no part in the choice of the row: the later sequence wins, though its value is less."""
+    spine = asked(spark, 9).withColumnRenamed("event_timestamp", "asked_at")
+    frame = frame_of(spark, [{**purchase(3, 1.0), "sequence": 1}, purchase(3, 7.0)], VIEW)
+    view = AsOfView("v", frame, ("customer", "merchant"), {name: "value"}, ttl=timedelta(seconds=20), age_as="age")
+    assert column(as_of_join(spine, [view], timestamp="asked_at"), name, "age") == [(1.0, 6.0)]
+
+
+@pytest.mark.parametrize("name", ["__at", "__view_0", "__hash", "__event"])
 def test_an_output_with_a_reserved_name_is_refused(spark: SparkSession, name: str) -> None:
     with pytest.raises(SchemaError, match=f"'{name}' is reserved"):
         as_of_join(asked(spark, 5), [view_of(spark, [], columns={name: "value"})])
