@@ -1,4 +1,4 @@
-# make setup | demo | test | check | bench | clean
+# make setup | demo | test | soak | check | bench | clean
 
 NEWEST = $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test soak check bench clean
 
 setup: $(STAMP)
 
@@ -26,6 +26,10 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+# Every verb killed at every write, every pair of verbs at once; goes on where it was cut. SOAK="--minutes 30 killed"
+soak: setup
+	$(BIN)/python -m tests.soak.run $(SOAK)
 
 check: setup
 	$(BIN)/ruff check .

@@ -6,16 +6,21 @@ Exit codes: 0 done; 3 done with files set aside; 2 the caller's fault or nothing
 from __future__ import annotations
 
 import argparse
+import difflib
+import io
 import json
 import logging
+import re
 import shutil
 import sys
 from collections.abc import Sequence
 from importlib import resources
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from fs_spark.errors import FsSparkError, RequestError
+from fs_spark.jvm import hide_jvm_output
 from fs_spark.store import FeatureStore
 from fs_spark.training_verbs import TRAINING_VERBS, Answer, Verbs
 
@@ -105,7 +110,7 @@ def _apply(args: argparse.Namespace) -> Answer:
 def _materialize(args: argparse.Namespace) -> Answer:
     report = FeatureStore.open(args.conf).materialize(args.views or None, full=args.full)
     lines = [
-        f"{v.view:28} {v.units_changed:6} units changed, {v.units_removed} removed  (Delta version {v.version})"
+        f"{v.view:28} {v.units_changed:6} {v.unit}s written, {v.units_removed} removed  (Delta version {v.version})"
         for v in report.views
     ]
     lines += [f"{n} tested dies of {p} are not on its wafer map" for p, n in report.dies_outside_map.items()]
@@ -143,13 +148,22 @@ def _history(args: argparse.Namespace) -> Answer:
         lines = [f"{name:28} {told['rows']:9} rows  digest {told['digest'][:12]}" for name, told in named.items()]
         return {"training_sets": named}, "\n".join(lines) or "no training set is saved", 0
     commits = store.history(args.table)
-    text = "\n".join(f"{c.version:6}  {c.operation}" for c in commits)
-    return {"commits": [vars(c) for c in commits]}, text, 0
+    lines = [f"{'version':>7}  {'when (UTC)':19}  {'operation':28} {'rows':>10}  made from"]
+    for c in commits:
+        rows = f"{c.rows:+}" if c.rows is not None else ""
+        when = f"{c.timestamp:%Y-%m-%d %H:%M:%S}" if c.timestamp is not None else ""
+        lines.append(f"{c.version:7}  {when:19}  {c.operation:28} {rows:>10}  {c.made_from}".rstrip())
+    return {"commits": [vars(c) | {"rows": c.rows, "made_from": c.made_from} for c in commits]}, "\n".join(lines), 0
 
 
 def _rollback(args: argparse.Namespace) -> Answer:
     view = FeatureStore.open(args.conf).rollback(args.view, args.version)
     return {"view": view.name, "version": view.version}, f"{view.name}: v{view.version} is promoted", 0
+
+
+def _repair(args: argparse.Namespace) -> Answer:
+    report = FeatureStore.open(args.conf).repair(dry_run=args.dry_run)
+    return report.to_dict(), report.to_text(), 3 if report.lacking else 0
 
 
 def _submit_args(args: argparse.Namespace) -> Answer:
@@ -220,6 +234,12 @@ _VERBS: Verbs = {
         "fs-spark history die_tests",
         [("table", {"nargs": "?"})],
     ),
+    "repair": (
+        _repair,
+        "keep each ingested row once and remove rows that do not count; names files of which rows are missing",
+        "fs-spark repair --dry-run",
+        [("--dry-run", {"action": "store_true", "help": "report what would be done, write nothing"})],
+    ),
     "rollback": (
         _rollback,
         "promote an older version of a view",
@@ -246,8 +266,21 @@ _VERBS: Verbs = {
 _VERBS |= TRAINING_VERBS
 
 
+class _Parser(argparse.ArgumentParser):
+    """Names the nearest verb for one that is mistyped."""
+
+    def error(self, message: str) -> NoReturn:
+        mistyped = re.search(r"invalid choice: '([^']*)'", message)
+        if mistyped and "argument VERB" in message:
+            near = difflib.get_close_matches(mistyped[1], _VERBS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "fs-spark --help lists the verbs"
+            message = f"{mistyped[1]!r} is not a verb of fs-spark. Hint: {hint}"
+        super().error(message)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fs-spark", description="A feature store for semiconductor wafer test.")
+    parser = _Parser(prog="fs-spark", description="A feature store for semiconductor wafer test.")
+    parser.add_argument("--version", action="version", version=f"fs_spark {version('fs_spark')}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, (_, what, example, arguments) in _VERBS.items():
         one = verbs.add_parser(
@@ -261,6 +294,7 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument(name, **options)
         one.add_argument("--conf", default="conf/store.yaml", help="the store's configuration (default: %(default)s)")
         one.add_argument("--json", action="store_true", help="print the report as JSON")
+        one.add_argument("--jvm-output", action="store_true", help="show what Spark's JVM prints")
     return parser
 
 
@@ -270,7 +304,11 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    for stream in (sys.stdout, sys.stderr):  # a terminal that is not UTF-8 gets escapes, not an error
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     args = _parser().parse_args(argv)
+    hide_jvm_output(not args.jvm_output)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     log.setLevel(logging.WARNING if args.json else logging.INFO)
     try:

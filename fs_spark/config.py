@@ -38,6 +38,8 @@ class SparkConfig(Frozen):
     jars_folder: Path | None = None
     shuffle_partitions: int | None = Field(default=None, gt=0)
     settings: dict[str, str] = {}
+    cache_folder: Path | None = None
+    """Where compiled functions are kept, on this machine and on the executors'; absolute."""
 
 
 class StoreConfig(Frozen):

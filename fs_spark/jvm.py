@@ -9,8 +9,10 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -174,3 +176,41 @@ def _cache(env: Mapping[str, str]) -> Path:
     root = env.get("XDG_CACHE_HOME", "")
     # The XDG specification has relative paths ignored.
     return (Path(root) if os.path.isabs(root) else Path("~/.cache").expanduser()) / "fs_spark"
+
+
+_hidden = False
+
+
+def hide_jvm_output(hidden: bool) -> None:
+    """Whether what a JVM prints that is started from here on is kept from the terminal; the verbs do so."""
+    global _hidden
+    _hidden = hidden
+
+
+@contextmanager
+def jvm_output_hidden() -> Iterator[None]:
+    """A JVM that starts inside writes to a file that nobody sees: Ivy's report, log4j's greeting, VACUUM's own line.
+
+    Where it does not start, the last lines are logged.
+    """
+    if not _hidden:
+        yield
+        return
+    with tempfile.TemporaryFile() as kept:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        terminal = os.dup(1), os.dup(2)
+        failed = True
+        try:
+            os.dup2(kept.fileno(), 1)
+            os.dup2(kept.fileno(), 2)
+            yield
+            failed = False
+        finally:
+            for number, own in enumerate(terminal, start=1):
+                os.dup2(own, number)
+                os.close(own)
+            if failed:
+                kept.seek(0)
+                last = kept.read().decode(errors="replace").splitlines()[-15:]
+                _log.error("what the JVM printed last:\n%s", "\n".join(last))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -13,14 +13,14 @@ from pyspark.storagelevel import StorageLevel
 
 from fs_spark import names as n
 from fs_spark.config import Configuration
-from fs_spark.errors import RequestError
+from fs_spark.errors import RequestError, TableConflictError
 from fs_spark.features.view import FeatureView
 from fs_spark.registry import Entry, Registry, RegistryState, binding_entry
 from fs_spark.schemas import LAYOUTS, view_layout
 from fs_spark.stdf.rules import ProductConfig
-from fs_spark.tables import Tables
+from fs_spark.tables import SWAPS, Tables, is_one_of, pause
 from fs_spark.transforms.digest import unit_checksum
-from fs_spark.transforms.kept import only_kept, only_units
+from fs_spark.transforms.kept import batch_of, kept_runs, only_kept, only_runs, only_units
 from fs_spark.transforms.spatial import MeasuredTest, ProductBinding, per_unit_features
 from fs_spark.wafer import resolve_geometry
 
@@ -32,7 +32,10 @@ _RECORDED = ("wafer_diameter_mm", "die_width_mm", "die_height_mm", "center_x", "
 
 @dataclass(frozen=True)
 class ViewOutcome:
-    """What one materialization of a view did; `version` is its table's Delta version afterwards."""
+    """What one materialization of a view did; `version` is its table's Delta version afterwards.
+
+    A unit is what is computed and written as one: a wafer, for views of lots a lot, as `unit` says.
+    """
 
     view: str
     table: str
@@ -40,6 +43,7 @@ class ViewOutcome:
     units_changed: int
     units_removed: int
     version: int
+    unit: Literal["wafer", "lot"] = "wafer"
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,37 @@ class MaterializeReport:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def materialize(
+    tables: Tables, registry: Registry, config: Configuration, views: Sequence[str] | None, *, full: bool
+) -> MaterializeReport:
+    """Brings view tables up to the ingested rows; see `FeatureStore.materialize`."""
+    state = registry.state()
+    if not state.promoted:
+        raise RequestError("no view is registered. Hint: run `fs-spark apply` first")
+    chosen = [state.view(name) for name in (views or sorted(state.promoted))]
+    snapshot = Snapshot.newest(tables)
+    state = bind_products(registry, state, config, snapshot)
+    outcomes = []
+    for number, view in enumerate(chosen, start=1):
+        log.info("view %d of %d: %s", number, len(chosen), view.qualified)
+        for attempt in range(SWAPS):
+            outcome = materialize_view(snapshot, view, state, full=full)
+            if outcome is not None:
+                break
+            pause(attempt)
+            snapshot = Snapshot.newest(tables)
+            state = bind_products(registry, registry.state(), config, snapshot)
+        else:
+            raise TableConflictError(
+                f"others wrote to table {view.table} {SWAPS} times in a row before this job could. Hint: run it again"
+            )
+        outcomes.append(outcome)
+    outside: dict[str, int] = {}
+    if any(outcome.lots_recomputed for outcome in outcomes):
+        outside = count_outside(snapshot, state.bindings.get((chosen[0].name, chosen[0].version), {}))
+    return MaterializeReport(tuple(outcomes), outside)
 
 
 @dataclass(frozen=True)
@@ -65,7 +100,20 @@ class Snapshot:
             raise RequestError("nothing was ingested yet. Hint: run `fs-spark ingest` first")
         for name in SOURCES:  # an ingest that died in its first minute may have left some of them out
             tables.create(name, LAYOUTS[name])
-        return cls(tables, {name: tables.version(name) for name in SOURCES})
+        for attempt in range(SWAPS):
+            files = tables.version(n.FILES)
+            versions = {name: files if name == n.FILES else tables.version(name) for name in SOURCES}
+            # rows that a version of `files` names are removed only after a later one
+            if tables.version(n.FILES) == files:
+                return cls(tables, versions)
+            pause(attempt)
+        raise TableConflictError(
+            f"table {n.FILES} changed {SWAPS} times in a row while it was read. Hint: run the job again"
+        )
+
+    def kept_runs(self) -> DataFrame:
+        """The kept rows of `wafer_runs`, with what `only_runs` needs."""
+        return kept_runs(self.tables.read(n.WAFER_RUNS, self.versions[n.WAFER_RUNS]), files=self.read(n.FILES))
 
     def read(self, name: str) -> DataFrame:
         """A table's kept rows."""
@@ -136,7 +184,11 @@ def bind_products(registry: Registry, state: RegistryState, config: Configuratio
             binding = ProductBinding(geometry, tests)
             entries.append(binding_entry(view, product, binding, dict(snapshot.versions)))
             log.info("%s: wafer map of %s from %s", view.qualified, product, geometry.geometry_source)
-    return registry.add(state, entries)
+
+    def unbound(now: RegistryState) -> list[Entry]:
+        return [e for e in entries if e.product_id not in now.bindings.get((e.view, e.version), {})]
+
+    return registry.extend(state, unbound)
 
 
 def count_outside(snapshot: Snapshot, bindings: dict[str, ProductBinding]) -> dict[str, int]:
@@ -160,8 +212,10 @@ def _changed_lots(snapshot: Snapshot, made_from: dict[str, Any]) -> list[str] | 
     if before is None:
         return None
     kept = F.col("status").isin(list(n.KEPT))
-    then = snapshot.tables.read(n.FILES, before).where(kept).select(n.FILE_ID, "settings")
-    now = snapshot.read(n.FILES).where(kept).select(n.FILE_ID, "settings")
+    then, now = (
+        frame.where(kept).select(n.FILE_ID, "settings", batch_of(frame).alias("batch"))
+        for frame in (snapshot.tables.read(n.FILES, before), snapshot.read(n.FILES))
+    )
     moved = then.exceptAll(now).unionByName(now.exceptAll(then)).select(n.FILE_ID)
     runs = snapshot.tables.read(n.WAFER_RUNS, snapshot.versions[n.WAFER_RUNS])
     earlier = made_from["sources"].get(n.WAFER_RUNS)
@@ -184,7 +238,7 @@ def view_rows(
     snapshot: Snapshot, view: FeatureView, bindings: dict[str, ProductBinding], lots: Sequence[str] | None
 ) -> DataFrame:
     """A view's rows over the kept rows of its insertion, of all lots or of some."""
-    runs, dies = snapshot.read(n.WAFER_RUNS), snapshot.read(n.DIE_TESTS)
+    runs, dies = snapshot.kept_runs(), snapshot.read(n.DIE_TESTS)
     results = snapshot.tables.read(n.TEST_RESULTS, snapshot.versions[n.TEST_RESULTS]) if view.parameters else None
     if view.knowledge != "static":
         runs, dies = (frame.where(F.col(n.INSERTION) == view.insertion) for frame in (runs, dies))
@@ -193,16 +247,26 @@ def view_rows(
         dies = dies.where(chosen)
         results = results.where(chosen) if results is not None else None
     if results is not None:
-        results = only_units(results, units=runs.select(n.RUN_ID))
+        results = only_runs(results, runs=runs)
     return per_unit_features(dies, results, view=view, bindings=bindings)
 
 
-def materialize_view(snapshot: Snapshot, view: FeatureView, state: RegistryState, *, full: bool) -> ViewOutcome:
-    """Brings one view's table up to the snapshot; a unit that comes out the same is not written."""
+def materialize_view(snapshot: Snapshot, view: FeatureView, state: RegistryState, *, full: bool) -> ViewOutcome | None:
+    """Brings one view's table up to the snapshot, in one commit; a unit that comes out the same is not written.
+
+    None where another job wrote the table meanwhile, or had brought it up to newer rows before: look again from a
+    newer snapshot, since rows must not go back.
+    """
     tables, key = snapshot.tables, (view.name, view.version)
     tables.create(view.table, view_layout(view))
-    made_from = tables.watermark(view.table)
+    version, made_from = tables.standing(view.table)
     bindings, digests = state.bindings.get(key, {}), state.binding_digests.get(key, {})
+    made_of = made_from.get("sources", {})
+    if any(made_of.get(name, -1) > at for name, at in snapshot.versions.items()) or not (
+        set(made_from.get("bindings", {})) <= set(digests)
+    ):
+        log.info("%s: another job has brought it up to newer rows", view.qualified)
+        return None
     source = {
         "view": view.qualified,
         "definition_hash": view.definition_hash,
@@ -210,10 +274,11 @@ def materialize_view(snapshot: Snapshot, view: FeatureView, state: RegistryState
         "sources": snapshot.versions,
     }
     lots: list[str] | None = None
+    unit: Literal["wafer", "lot"] = "lot" if tuple(view.unit_keys) == n.LOT_KEYS else "wafer"
     same_bindings = set(made_from.get("bindings", {}).items()) <= set(digests.items())
     if not full and made_from and same_bindings:
-        if made_from["sources"][n.FILES] == snapshot.versions[n.FILES]:
-            return ViewOutcome(view.qualified, view.table, 0, 0, 0, tables.version(view.table))
+        if made_of[n.FILES] == snapshot.versions[n.FILES]:
+            return ViewOutcome(view.qualified, view.table, 0, 0, 0, version, unit)
         try:
             lots = _changed_lots(snapshot, made_from)
         except Exception:
@@ -221,31 +286,55 @@ def materialize_view(snapshot: Snapshot, view: FeatureView, state: RegistryState
                 raise
             lots = None
         if lots == []:
-            return ViewOutcome(view.qualified, view.table, 0, 0, 0, tables.version(view.table))
+            return ViewOutcome(view.qualified, view.table, 0, 0, 0, version, unit)
+    log.info("%s: computing %s", view.qualified, "all lots" if lots is None else f"{len(lots)} lots")
     rows = view_rows(snapshot, view, bindings, lots).persist(StorageLevel.DISK_ONLY)
     try:
-        changed, removed = _differences(tables, view, rows, lots)
+        stored = tables.read(view.table, version)
+        changed, removed = _differences(stored, view, rows, lots)
         n_lots = len(lots) if lots is not None else len({unit[n.LOT_ID] for unit in [*changed, *removed]})
-        if removed:  # the last write tells what the rows were made from
-            tables.delete_units(view.table, removed, made_from=None if changed else source)
-        if changed:  # replaced, also where all of them are new: of two first runs at once neither doubles the other's
-            units = tables.spark.createDataFrame(
-                [tuple(unit[k] for k in view.unit_keys) for unit in changed],
-                ", ".join(f"{k} string" for k in view.unit_keys),
-            )
-            tables.replace(view.table, only_units(rows, units=units), view.unit_keys, made_from=source)
+        if changed or removed:
+            written = _replace(tables, view, rows, changed, removed, based_on=version, source=source)
+            if written is None:
+                log.info("%s: another job has written it meanwhile", view.qualified)
+                return None
+            version = written
     finally:
         rows.unpersist()
-    log.info("%s: %d of its units changed, %d removed", view.qualified, len(changed), len(removed))
-    return ViewOutcome(view.qualified, view.table, n_lots, len(changed), len(removed), tables.version(view.table))
+    log.info("%s: %d %ss written, %d removed", view.qualified, len(changed), unit, len(removed))
+    return ViewOutcome(view.qualified, view.table, n_lots, len(changed), len(removed), version, unit)
+
+
+def _replace(
+    tables: Tables,
+    view: FeatureView,
+    rows: DataFrame,
+    changed: Sequence[dict[str, str]],
+    removed: Sequence[dict[str, str]],
+    *,
+    based_on: int,
+    source: dict[str, Any],
+) -> int | None:
+    """Writes the units that changed and takes out those that are gone, in one commit, so that nobody sees half."""
+    replacing: str | Sequence[str] = view.unit_keys
+    if removed:  # a unit without rows has no row to replace it by: the lots of all of them are written as a whole
+        lots = sorted({unit[n.LOT_ID] for unit in [*changed, *removed]})
+        units = tables.spark.createDataFrame([(lot,) for lot in lots], f"{n.LOT_ID} string")
+        replacing = is_one_of(n.LOT_ID, lots)
+    else:
+        units = tables.spark.createDataFrame(
+            [tuple(unit[k] for k in view.unit_keys) for unit in changed],
+            ", ".join(f"{k} string" for k in view.unit_keys),
+        )
+    chosen = only_units(rows, units=units)
+    return tables.swap(view.table, chosen, based_on=based_on, replacing=replacing, made_from=source)
 
 
 def _differences(
-    tables: Tables, view: FeatureView, rows: DataFrame, lots: Sequence[str] | None
+    stored: DataFrame, view: FeatureView, rows: DataFrame, lots: Sequence[str] | None
 ) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
     """Units to write and units to remove."""
     keys, columns = list(view.unit_keys), rows.columns
-    stored = tables.read(view.table)
     if lots is not None:
         stored = stored.where(F.col(n.LOT_ID).isin(list(lots)))
 

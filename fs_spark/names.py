@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+CACHE_FOLDER: Final = "FS_SPARK_CACHE_DIR"
+"""The environment variable that names the folder of compiled functions."""
+
 FILE_ID: Final = "file_id"
+BATCH_ID: Final = "batch_id"
 RUN_ID: Final = "run_id"
 LOT_ID: Final = "lot_id"
 WAFER_ID: Final = "wafer_id"
@@ -49,6 +53,7 @@ WAFER_RUNS: Final = "wafer_runs"
 DIE_TESTS: Final = "die_tests"
 TESTS: Final = "tests"
 TEST_RESULTS: Final = "test_results"
+BATCHES: Final = "batches"
 REGISTRY: Final = "registry"
 TRAINING_SETS: Final = "training_sets"
 TRAINING_PREFIX: Final = "training__"

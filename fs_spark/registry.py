@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Final, Literal
 
 from fs_spark import names as n
-from fs_spark.errors import ConfigError, FeatureNotFoundError, did_you_mean
+from fs_spark.errors import ConfigError, FeatureNotFoundError, TableConflictError, did_you_mean
 from fs_spark.features.view import FeatureView
 from fs_spark.schemas import REGISTRY
-from fs_spark.tables import Tables
+from fs_spark.tables import SWAPS, Tables, pause
 from fs_spark.transforms.spatial import MeasuredTest, ProductBinding
 from fs_spark.wafer import WaferGeometry
+
+log = logging.getLogger(__name__)
 
 VERSION: Final = "view_version"
 PROMOTION: Final = "promotion"
@@ -74,6 +78,8 @@ class RegistryState:
     bindings: dict[tuple[str, str], dict[str, ProductBinding]] = field(default_factory=dict)
     binding_digests: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     entries: int = 0
+    table_version: int = -1
+    """Delta version of the registry table that was read; -1 where there is none yet."""
     configuration: str | None = None
     """Digest of the newest registered configuration of testers, products and availability."""
 
@@ -119,25 +125,39 @@ class RegistryState:
 
 
 class Registry:
-    """Reads and extends the registry table."""
+    """Reads and extends the registry table.
 
-    def __init__(self, tables: Tables) -> None:
-        self.tables = tables
+    What is added is decided from the entries that there are, so each addition is a compare and swap: of two jobs at
+    once the second reads again and decides again. `since` is when this job began, to tell a definition that was
+    registered meanwhile from one that stood before.
+    """
 
-    def state(self) -> RegistryState:
+    def __init__(self, tables: Tables, *, since: datetime | None = None) -> None:
+        self.tables, self._since = tables, since
+
+    def state(self, version: int | None = None) -> RegistryState:
+        """The entries folded, newest or at a version of the table; of two definitions of one version the first."""
         if not self.tables.exists(n.REGISTRY):
             return RegistryState()
-        rows = self.tables.read(n.REGISTRY).orderBy("entry").collect()
+        at = self.tables.version(n.REGISTRY) if version is None else version
+        # entries of one number are of writers at once, before numbers were safe: their order is by content
+        rows = sorted(
+            self.tables.read(n.REGISTRY, at).collect(),
+            key=lambda row: (row["entry"], row["kind"], row["view"], row["version"], *map(str, row[4:])),
+        )
         texts = [row["digest"] for row in rows if row["kind"] == CONFIGURATION]
         state = RegistryState(
-            entries=max((row["entry"] for row in rows), default=0), configuration=texts[-1] if texts else None
+            entries=max((row["entry"] for row in rows), default=0),
+            configuration=texts[-1] if texts else None,
+            table_version=at,
         )
         for row in rows:
             key = (row["view"], row["version"])
             if row["kind"] == CONFIGURATION:
                 continue
             if row["kind"] == VERSION:
-                state.versions[key] = FeatureView.model_validate_json(row["body"])
+                if key not in state.versions:
+                    state.versions[key] = FeatureView.model_validate_json(row["body"])
             elif row["kind"] == PROMOTION:
                 state.promoted[row["view"]] = row["version"]
             elif row["product_id"] not in state.bindings.setdefault(key, {}):  # the first binding stands
@@ -146,39 +166,96 @@ class Registry:
         return state
 
     def add(self, state: RegistryState, entries: Sequence[Entry]) -> RegistryState:
-        if not entries:
-            return state
-        self.tables.create(n.REGISTRY, REGISTRY)
-        rows = [
-            (state.entries + i, e.kind, e.view, e.version, e.product_id, e.digest, e.body)
-            for i, e in enumerate(entries, start=1)
-        ]
-        self.tables.append(n.REGISTRY, self.tables.spark.createDataFrame(rows, REGISTRY.schema).coalesce(1))
-        return self.state()
+        return self.extend(state, lambda _: entries)
+
+    def extend(self, state: RegistryState, decide: Callable[[RegistryState], Sequence[Entry]]) -> RegistryState:
+        """Adds the entries that `decide` asks for, given the registry as it stands; gives it as it stands then.
+
+        Raises     TableConflictError where others were faster again and again
+        """
+        for attempt in range(SWAPS):
+            entries = decide(state)
+            if not entries:
+                return state
+            self.tables.create(n.REGISTRY, REGISTRY)
+            rows = [
+                (state.entries + i, e.kind, e.view, e.version, e.product_id, e.digest, e.body)
+                for i, e in enumerate(entries, start=1)
+            ]
+            frame = self.tables.spark.createDataFrame(rows, REGISTRY.schema).coalesce(1)
+            if self.tables.swap(n.REGISTRY, frame, based_on=max(state.table_version, 0)) is not None:
+                return self.state()
+            log.info("another job has changed the registry: what to add is decided anew")
+            pause(attempt)
+            state = self.state()
+        raise TableConflictError(
+            f"others wrote to table {n.REGISTRY} {SWAPS} times in a row before this job could. Hint: run it again"
+        )
 
     def register(
         self, state: RegistryState, views: Iterable[FeatureView], *, configuration: str | None = None
     ) -> tuple[RegistryState, list[Change]]:
-        """Adds new versions and promotes them, and keeps the text of a configuration that is another now."""
+        """Adds new versions and promotes them, and keeps the text of a configuration that is another now.
+
+        Raises     ConfigError for a definition that changed under its version; TableConflictError where another job
+                   registered another definition of a version while this one ran: the first one stands
+        """
         views = list(views)
-        changes = state.plan(views)
-        new = {(c.view, c.version) for c in changes if c.action == "register"}
-        entries = []
-        if configuration is not None:
-            digest = hashlib.sha256(configuration.encode()).hexdigest()
-            if digest != state.configuration:
+        try:
+            changes = state.plan(views)
+        except ConfigError:
+            self._check_overtaken(self._started_from(state), state, views)
+            raise
+        digest = hashlib.sha256(configuration.encode()).hexdigest() if configuration is not None else None
+
+        def decide(now: RegistryState) -> list[Entry]:
+            self._check_overtaken(state, now, views)
+            entries = []
+            if configuration is not None and digest is not None and digest != now.configuration:
                 entries.append(Entry(CONFIGURATION, _ALL, _ALL, None, digest, configuration))
+            for view in views:
+                if (view.name, view.version) not in now.versions:
+                    entries.append(Entry(VERSION, view.name, view.version, None, view.definition_hash, view.to_json()))
+                    entries.append(Entry(PROMOTION, view.name, view.version, None, view.definition_hash, ""))
+            return entries
+
+        return self.extend(state, decide), changes
+
+    @staticmethod
+    def _check_overtaken(before: RegistryState, now: RegistryState, views: Iterable[FeatureView]) -> None:
+        faults = []
         for view in views:
-            if (view.name, view.version) in new:
-                entries.append(Entry(VERSION, view.name, view.version, None, view.definition_hash, view.to_json()))
-                entries.append(Entry(PROMOTION, view.name, view.version, None, view.definition_hash, ""))
-        return self.add(state, entries), changes
+            key = (view.name, view.version)
+            stored = now.versions.get(key)
+            if stored is None or stored.definition_hash == view.definition_hash or key in before.versions:
+                continue
+            major, minor = _order(view.version)
+            faults.append(
+                f"another job registered another definition of {view.name} v{view.version} while this one ran; the "
+                f"first one stands. Hint: raise yours, for example to {major}.{minor + 1}, or take over the other text"
+            )
+        if faults:
+            raise TableConflictError("\n".join(faults))
+
+    def _started_from(self, state: RegistryState) -> RegistryState:
+        """The registry as it stood when this job began; `state` where that is not known, or nothing came since."""
+        if self._since is None or state.table_version < 0:
+            return state
+        older = [c for c in self.tables.history(n.REGISTRY) if c.timestamp is not None and c.timestamp <= self._since]
+        if not older:
+            return RegistryState()
+        newest = max(commit.version for commit in older)
+        return state if newest == state.table_version else self.state(newest)
 
     def promote(self, state: RegistryState, view: FeatureView) -> RegistryState:
         """Makes a registered version the one that `view:feature` means."""
-        if state.promoted.get(view.name) == view.version:
-            return state
-        return self.add(state, [Entry(PROMOTION, view.name, view.version, None, view.definition_hash, "")])
+
+        def decide(now: RegistryState) -> list[Entry]:
+            if now.promoted.get(view.name) == view.version:
+                return []
+            return [Entry(PROMOTION, view.name, view.version, None, view.definition_hash, "")]
+
+        return self.extend(state, decide)
 
 
 def binding_entry(view: FeatureView, product_id: str, binding: ProductBinding, resolved_from: dict[str, int]) -> Entry:

@@ -15,10 +15,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from fs_spark.commits import Commit, interval_days
 from fs_spark.errors import RequestError, RetentionError
+from fs_spark.promises import is_running
 from fs_spark.registry import Registry
 from fs_spark.schemas import LAYOUTS
-from fs_spark.tables import Commit, Tables
+from fs_spark.tables import Tables
 from fs_spark.training.reproduce import needed_versions
 from fs_spark.training.saved import manifests
 
@@ -26,7 +28,6 @@ log = logging.getLogger(__name__)
 
 _MARGIN: Final = timedelta(days=1)
 """A removed file bears the time at which its job planned to remove it, and the commit comes when the job is done."""
-_DAYS: Final = {"hour": 1 / 24, "day": 1.0, "week": 7.0}
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,6 @@ class _Pin:
     commit: Commit | None
     newest: bool
     removal: Commit | None
-
-
-def _days(interval: str) -> int:
-    found = re.fullmatch(r"interval (\d+) (hour|day|week)s?", interval)
-    return math.ceil(int(found[1]) * _DAYS[found[2]]) if found else 0
 
 
 def _time(commit: Commit) -> datetime:
@@ -193,7 +189,7 @@ def _check_horizon(
             if pin.commit is None or not _is_promised(pin, promised[table], now):
                 continue
             age = now - _time(pin.commit)
-            if age > timedelta(days=_days(horizon)) - _MARGIN:
+            if age > timedelta(days=interval_days(horizon)) - _MARGIN:
                 faults.append(_named(table, pin, f"{age / timedelta(days=1):.1f} days old"))
                 safe = max(safe, math.ceil((age + _MARGIN) / timedelta(days=1)))
     if faults:
@@ -227,13 +223,17 @@ def vacuum(
     now = datetime.now(UTC)
     saved = manifests(tables)
     owned = _own_tables(tables, saved)
-    promised = {name: _days(tables.retention(name)[0]) for name in owned}
+    promised = {name: interval_days(tables.retention(name)[0]) for name in owned}
     pins = _pins(tables, saved, owned)
     if keep_days is not None:
         _check_vacuum(pins, keep_days, promised, now)
     done = []
     for name in owned:
         days = promised[name] if keep_days is None else keep_days
+        other = tables.promise(name).vacuumed_by
+        if other is not None and is_running(other):
+            done.append(TableVacuum(name, 0, f"left alone: another VACUUM of it is running ({other})"))
+            continue
         aged = [pin for pin in pins.get(name, ()) if _is_kept_by_being_newest(pin, promised[name], now)]
         if aged:
             why = f"left alone: a commit more, and Delta refuses version {aged[0].version}, which "
@@ -277,7 +277,7 @@ def _set_horizon(tables: Tables, horizon: str, *, dry_run: bool) -> VacuumReport
         raise RequestError(
             f"{horizon!r} is no horizon. Hint: write 'interval 3650 days'; Delta refuses months and years"
         )
-    if _days(horizon) < _days(tables.horizon):
+    if interval_days(horizon) < interval_days(tables.horizon):
         raise RequestError(
             f"{horizon!r} is below the configured horizon, {tables.horizon!r}: the store would refuse its own tables.\n"
             "Hint: lower `horizon` in store.yaml first"
@@ -289,7 +289,7 @@ def _set_horizon(tables: Tables, horizon: str, *, dry_run: bool) -> VacuumReport
     owned = _own_tables(lenient, saved)
     before = {name: lenient.retention(name) for name in owned}
     # a VACUUM that was killed left its table with a lower promise than the configured one
-    promised = {name: max(_days(files), _days(tables.horizon)) for name, (files, _) in before.items()}
+    promised = {name: max(interval_days(files), interval_days(tables.horizon)) for name, (files, _) in before.items()}
     pins = _pins(lenient, saved, owned)
     _check_horizon(pins, horizon, promised, now)
     done = []

@@ -8,6 +8,7 @@ from typing import Final
 
 from pyspark.sql import DataFrame
 from pyspark.sql.types import (
+    ArrayType,
     BooleanType,
     DataType,
     DoubleType,
@@ -62,6 +63,7 @@ FILES: Final = TableLayout(
             "warnings": _STRING,
             "run_keys": _STRING,
             "settings": _STRING,
+            n.BATCH_ID: _STRING,
         },
         required=(n.FILE_ID, "status"),
     )
@@ -95,6 +97,7 @@ WAFER_RUNS: Final = TableLayout(
             "flat": _STRING,
             "pos_x": _STRING,
             "pos_y": _STRING,
+            n.BATCH_ID: _STRING,
         },
         required=(n.FILE_ID, n.RUN_ID, "run_key"),
     ),
@@ -127,6 +130,7 @@ DIE_TESTS: Final = TableLayout(
             n.PRODUCT_ID: _STRING,
             n.TEST_PROGRAM: _STRING,
             n.TESTER: _STRING,
+            n.BATCH_ID: _STRING,
         },
         required=(n.FILE_ID, n.RUN_ID, n.PART_INDEX),
     ),
@@ -150,6 +154,7 @@ TESTS: Final = TableLayout(
             "high_spec": FloatType(),
             "result_scale": _INT,
             "opt_flag": _INT,
+            n.BATCH_ID: _STRING,
         },
         required=(n.FILE_ID, n.TEST_INDEX),
     )
@@ -170,10 +175,18 @@ TEST_RESULTS: Final = TableLayout(
             n.RESULT: FloatType(),
             n.PASSED: BooleanType(),
             n.RECORD: _STRING,
+            n.BATCH_ID: _STRING,
         },
         required=(n.FILE_ID, n.RUN_ID, n.PART_INDEX),
     ),
     cluster_by=(n.LOT_ID, n.WAFER_ID, n.TEST_NUM),
+)
+
+BATCHES: Final = TableLayout(
+    _struct(
+        {n.BATCH_ID: _STRING, "state": _STRING, "at": _TIME, "file_ids": ArrayType(_STRING)},
+        required=(n.BATCH_ID, "state"),
+    )
 )
 
 REGISTRY: Final = TableLayout(
@@ -201,6 +214,7 @@ LAYOUTS: Final = {
     n.DIE_TESTS: DIE_TESTS,
     n.TESTS: TESTS,
     n.TEST_RESULTS: TEST_RESULTS,
+    n.BATCHES: BATCHES,
     n.REGISTRY: REGISTRY,
     n.TRAINING_SETS: TRAINING_SETS,
 }

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fs_spark.errors import SetupError
-from fs_spark.jvm import find_java
+from fs_spark.jvm import find_java, jvm_output_hidden
+from fs_spark.names import CACHE_FOLDER
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -116,7 +117,7 @@ def build_session(
         builder = builder.remote(remote)
     elif chosen is not None:
         builder = builder.master(chosen)
-    with _java_home():
+    with _java_home(), jvm_output_hidden():
         return _checked(builder, _session_settings(spark, chosen) | extra)
 
 
@@ -181,6 +182,17 @@ def submit_args(conf: StoreConfig | str | Path | None = None) -> list[str]:
     return words
 
 
+def without_package(fault: BaseException) -> SetupError | None:
+    """What to say where the Python of the executors lacks fs_spark or what it needs; None for any other fault."""
+    found = re.search(r"ModuleNotFoundError: No module named '(\w+)", str(fault))
+    if found is None or "worker" not in str(fault).lower():
+        return None
+    return SetupError(
+        f"the Python of the Spark workers has no package {found[1]!r}. Hint: install fs_spark on every node and set "
+        "PYSPARK_PYTHON to that Python, or send it: --py-files fs_spark.zip, --archives environment.tar.gz#environment"
+    )
+
+
 def _checked(builder: SparkSession.Builder, values: Mapping[str, str]) -> SparkSession:
     with warnings.catch_warnings():
         # Spark Connect first starts its server with all settings and then tries to set the static ones again.
@@ -230,6 +242,9 @@ def _session_settings(spark: SparkConfig | None, master: str | None) -> dict[str
             "spark.sql.shuffle.partitions": cores,
             "spark.sql.sources.parallelPartitionDiscovery.parallelism": cores,
         }
+    cache = (spark.cache_folder if spark is not None else None) or os.environ.get(CACHE_FOLDER)
+    if cache:
+        values[f"spark.executorEnv.{CACHE_FOLDER}"] = str(cache)
     if spark is not None:
         if spark.shuffle_partitions is not None:
             values["spark.sql.shuffle.partitions"] = str(spark.shuffle_partitions)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import functools
+import os
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from fs_spark import names as n
 from fs_spark.config import Configuration, load_configuration
@@ -15,16 +19,42 @@ if TYPE_CHECKING:
     import pandas as pd
     from pyspark.sql import DataFrame, SparkSession
 
+    from fs_spark.commits import Commit
     from fs_spark.features.spine import SpineRequest
     from fs_spark.features.view import FeatureView
     from fs_spark.ingest import IngestReport
+    from fs_spark.ingest.health import RepairReport
     from fs_spark.materialize import MaterializeReport
     from fs_spark.online import OnlineReader
     from fs_spark.online.export import ExportReport
     from fs_spark.registry import Change, RegistryState
     from fs_spark.retention import VacuumReport
-    from fs_spark.tables import Commit, Tables
+    from fs_spark.tables import Tables
     from fs_spark.training import PinnedTable, Prefix, TrainingRules, TrainingSet, TrainingSets
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _on_workers(
+    verb: Callable[Concatenate[FeatureStore, P], R],
+) -> Callable[Concatenate[FeatureStore, P], R]:
+    """A verb that runs Python on Spark's workers: where they lack the package, one line says what to set."""
+
+    @functools.wraps(verb)
+    def carried_out(self: FeatureStore, /, *args: P.args, **more: P.kwargs) -> R:
+        try:
+            return verb(self, *args, **more)
+        except Exception as fault:
+            from fs_spark.session import without_package
+
+            told = without_package(fault)
+            if told is None:
+                raise
+            raise told from None
+
+    return carried_out
 
 
 class FeatureStore:
@@ -32,8 +62,11 @@ class FeatureStore:
 
     def __init__(self, config: Configuration, spark: SparkSession | None = None) -> None:
         self.config = config
+        if config.store.spark.cache_folder is not None:
+            os.environ.setdefault(n.CACHE_FOLDER, str(config.store.spark.cache_folder))
         self._spark = spark
         self._opened: Tables | None = None
+        self._since = datetime.now(UTC)
 
     @classmethod
     def open(cls, conf: str | Path, spark: SparkSession | None = None) -> FeatureStore:
@@ -42,6 +75,11 @@ class FeatureStore:
         Raises     ConfigError with every fault of the configuration folder
         """
         return cls(load_configuration(conf), spark)
+
+    def __repr__(self) -> str:
+        store = self.config.store
+        place = self.config.root if store.catalog is None else store.catalog
+        return f"FeatureStore({str(place)!r}, {len(self.config.views)} views, {len(self.config.services)} services)"
 
     @property
     def _tables(self) -> Tables:
@@ -60,6 +98,7 @@ class FeatureStore:
 
         return Registry(self._tables).state()
 
+    @_on_workers
     def ingest(self, sources: Sequence[str | Path] = (), *, again: bool = False, dry_run: bool = False) -> IngestReport:
         """Reads tester files (paths, globs, folders) into `files`, `wafer_runs`, `die_tests`, `tests`, `test_results`.
 
@@ -83,12 +122,13 @@ class FeatureStore:
         from fs_spark.materialize import Snapshot, bind_products
         from fs_spark.registry import Registry
 
-        registry = Registry(self._tables)
+        registry = Registry(self._tables, since=self._since)
         state, changes = registry.register(registry.state(), self.config.views, configuration=self.config.ingest_text())
         if self._tables.exists(n.FILES):
             bind_products(registry, state, self.config, Snapshot.newest(self._tables))
         return changes
 
+    @_on_workers
     def materialize(self, views: Sequence[str] | None = None, *, full: bool = False) -> MaterializeReport:
         """Brings view tables up to the ingested rows: the lots that changed, or with `full` every one.
 
@@ -96,21 +136,10 @@ class FeatureStore:
 
         Raises     FeatureNotFoundError for an unknown view, RequestError where nothing was ingested or applied
         """
-        from fs_spark.materialize import MaterializeReport, Snapshot, bind_products, count_outside, materialize_view
+        from fs_spark.materialize import materialize
         from fs_spark.registry import Registry
 
-        registry = Registry(self._tables)
-        state = registry.state()
-        if not state.promoted:
-            raise RequestError("no view is registered. Hint: run `fs-spark apply` first")
-        chosen = [state.view(name) for name in (views or sorted(state.promoted))]
-        snapshot = Snapshot.newest(self._tables)
-        state = bind_products(registry, state, self.config, snapshot)
-        outcomes = tuple(materialize_view(snapshot, view, state, full=full) for view in chosen)
-        outside: dict[str, int] = {}
-        if any(outcome.lots_recomputed for outcome in outcomes):
-            outside = count_outside(snapshot, state.bindings.get((chosen[0].name, chosen[0].version), {}))
-        return MaterializeReport(outcomes, outside)
+        return materialize(self._tables, Registry(self._tables), self.config, views, full=full)
 
     def spine(self, request: SpineRequest) -> DataFrame:
         """The rows of a question about the store's own dies: keys, time, label, and a weight and side where asked.
@@ -128,10 +157,11 @@ class FeatureStore:
                 )
         return spine_of(self.table(n.DIE_TESTS), request)
 
+    @_on_workers
     def training_set(
         self,
         spine: DataFrame | pd.DataFrame | PinnedTable,
-        features: Sequence[str],
+        features: Sequence[str] | str,
         *,
         name: str,
         timestamp: str = n.EVENT_TIMESTAMP,
@@ -140,7 +170,8 @@ class FeatureStore:
     ) -> TrainingSet:
         """Joins features to a spine point in time and saves the rows under a name, with their manifest.
 
-        `features` are references (`view:feature`, `view__v1.0:feature`) or the name of one service. `rules` change the
+        `features` are references (`view:feature`, `view__v1.0:feature`) or names of services, as a list or as one
+        text with blanks or commas between them. `rules` change the
         join view by view (offset, ttl, availability) and say what is kept of the result.
 
         Grain      one row per spine row; the spine's columns untouched, features after them
@@ -149,12 +180,16 @@ class FeatureStore:
         """
         from fs_spark.training import PinnedTable, TrainingRules, build_training_set
 
-        references = [r for text in features for r in (self._service_features(text) if ":" not in text else (text,))]
+        references = self._references(features)
         frame = spine if isinstance(spine, PinnedTable) else self._spine_frame(spine, timestamp)
         return build_training_set(
             self._tables, self._state(), frame, references, name=name, timestamp=timestamp, prefix=prefix,
             rules=rules or TrainingRules(),
         )  # fmt: skip
+
+    def _references(self, features: Sequence[str] | str) -> list[str]:
+        texts = re.split(r"[,\s]+", features.strip()) if isinstance(features, str) else features
+        return [r for text in texts for r in (self._service_features(text) if ":" not in text else (text,))]
 
     def _service_features(self, name: str) -> tuple[str, ...]:
         if name not in self.config.services:
@@ -184,6 +219,7 @@ class FeatureStore:
 
         return self._tables.spark.createDataFrame(pa.Table.from_pandas(spine.assign(**zoned), preserve_index=False))
 
+    @_on_workers
     def reproduce(self, name: str, *, from_source: bool = False) -> TrainingSet:
         """Rebuilds a training set from the versions in its manifest and compares digests.
 
@@ -224,10 +260,19 @@ class FeatureStore:
         from fs_spark.transforms.kept import only_kept
 
         table = self._table_name(name)
+        if version is None and table.startswith(n.TRAINING_PREFIX):
+            version = self._kept_version(table)
         rows = self._tables.read(table, version)
         if table in (n.WAFER_RUNS, n.DIE_TESTS, n.TESTS, n.TEST_RESULTS):
             rows = only_kept(rows, files=self._tables.read(n.FILES))
         return with_attempts(rows) if table == n.DIE_TESTS else rows
+
+    def _kept_version(self, table: str) -> int | None:
+        """The version of a training table that its manifest names; None where no manifest does."""
+        from fs_spark.training.saved import find_manifest
+
+        manifest = find_manifest(self._tables, table.removeprefix(n.TRAINING_PREFIX))
+        return manifest["content"]["delta_version"] if manifest is not None else None
 
     def _table_name(self, name: str) -> str:
         from fs_spark.schemas import LAYOUTS
@@ -262,6 +307,16 @@ class FeatureStore:
         from fs_spark.retention import vacuum
 
         return vacuum(self._tables, keep_days=keep_days, horizon=horizon, dry_run=dry_run)
+
+    def repair(self, *, dry_run: bool = False) -> RepairReport:
+        """Keeps each ingested row once and removes rows that do not count, without the delivered files.
+
+        What other software, a RESTORE or an earlier fs_spark did to the ingested tables. Rows of jobs that may be
+        running are left alone. Files of which rows are missing are named: `ingest(again=True)` reads them anew.
+        """
+        from fs_spark.ingest.health import repair
+
+        return repair(self._tables, dry_run=dry_run)
 
     def history(self, name: str) -> list[Commit]:
         """A table's or view's Delta commits, newest first."""

@@ -7,48 +7,40 @@ the configured horizon, numbers its commits by in-commit time, and takes no null
 from __future__ import annotations
 
 import json
+import logging
+import random
 import re
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+import uuid
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
+from pyspark.sql.types import StructField, StructType
 
+from fs_spark.commits import Commit, interval_days
 from fs_spark.errors import RetentionError, SchemaError, TableConflictError
+from fs_spark.promises import RETENTION, VACUUMED_BY, Promise, is_running, own_mark
 from fs_spark.schemas import TableLayout
+
+log = logging.getLogger(__name__)
 
 _CONFLICTS: Final = (
     "DELTA_CONCURRENT",
     "ConcurrentAppendException",
     "ConcurrentDeleteReadException",
     "MetadataChanged",
+    "METADATA_CHANGED",
+    "ProtocolChanged",
+    "PROTOCOL_CHANGED",
 )
+_CREATED_BY_OTHERS: Final = ("ALREADY_EXISTS", "TABLE_ID_MISMATCH", "FileAlreadyExists")
+_FIRST_WON: Final = ("DELTA_CONCURRENT_TRANSACTION", "ConcurrentTransactionException")
 _ATTEMPTS: Final = 6
-_RETENTION: Final = ("delta.deletedFileRetentionDuration", "delta.logRetentionDuration")
-_DELTA_DEFAULTS: Final = ("interval 7 days", "interval 30 days")
-_KEEPS_FILES: Final = frozenset(
-    {
-        "CREATE TABLE",
-        "CREATE TABLE AS SELECT",
-        "SET TBLPROPERTIES",
-        "UNSET TBLPROPERTIES",
-        "ADD COLUMNS",
-        "CHANGE COLUMN",
-        "ADD CONSTRAINT",
-        "DROP CONSTRAINT",
-        "CLUSTER BY",
-        "UPGRADE PROTOCOL",
-        "ADD FEATURE",
-        "VACUUM START",
-        "VACUUM END",
-    }
-)
-"""Operations that take no file out of a table; one that is not named here may."""
+SWAPS: Final = 20
+"""How often a decision is made anew because another job wrote first, before it is given up."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_]+")
 
 
@@ -59,6 +51,16 @@ def _quoted(text: str) -> str:
 def _is_conflict(fault: Exception) -> bool:
     """By its text: Delta's conflicts reach Python as a PySparkException, a Py4JJavaError or Connect's own."""
     return any(mark in str(fault) for mark in _CONFLICTS)
+
+
+def pause(attempt: int) -> None:
+    """Before another try: longer each time, at most some seconds, and not in step with the others."""
+    time.sleep(min(0.2 * 2**attempt, 3.0) * random.uniform(0.5, 1.0))
+
+
+def is_one_of(column: str, values: Iterable[str]) -> str:
+    """A condition in SQL: the column holds one of the values."""
+    return f"`{column}` IN ({', '.join(_quoted(value) for value in values)})"
 
 
 def _is_there(path: str) -> bool:
@@ -73,30 +75,6 @@ def _is_there(path: str) -> bool:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError):
         return True
     return bool(system.get_file_info(unquote(where)).type != fs.FileType.NotFound)
-
-
-@dataclass(frozen=True)
-class Commit:
-    """One line of a table's history."""
-
-    version: int
-    operation: str
-    metadata: dict[str, Any]
-    restored_from: int | None
-    timestamp: datetime | None = None
-    parameters: dict[str, str | None] = field(default_factory=dict)
-    metrics: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def is_restore(self) -> bool:
-        return self.operation == "RESTORE"
-
-    @property
-    def may_remove(self) -> bool:
-        """Whether it may have taken files, or a file's earlier deletion vector, out of the table."""
-        if self.operation in ("WRITE", "STREAMING UPDATE"):
-            return self.parameters.get("mode", self.parameters.get("outputMode")) != "Append"
-        return self.operation not in _KEEPS_FILES
 
 
 class Tables:
@@ -138,51 +116,54 @@ class Tables:
         detail = self._detail(name)
         if detail is None or detail["format"] != "delta":
             return False
-        kept = detail["properties"] or {}
-        wanted = int(self.horizon.split()[1])
-        for key in _RETENTION:
-            found = re.fullmatch(r"interval (\d+) days?", kept.get(key, "interval 7 days"))
-            if not found or int(found[1]) < wanted:
-                promised = ", ".join(f"'{one}' = '{self.horizon}'" for one in _RETENTION)
-                raise RetentionError(
-                    f"table {name} keeps its versions too briefly: {key} is {kept.get(key, 'not set')}, "
-                    f"the configured horizon is {self.horizon}.\n"
-                    f"Hint: ALTER TABLE {self.identifier(name)} SET TBLPROPERTIES ({promised}); "
-                    "or lower `horizon` in store.yaml"
-                )
+        promise = Promise.of(detail["properties"])
+        if promise.vacuumed_by is not None and not is_running(promise.vacuumed_by):
+            log.warning("%s: a VACUUM was killed and left a low promise, which is put back", name)
+            self._raise_promise(name, promise)
+            promise = self.promise(name)
+        broken = promise.broken(self.horizon)
+        if broken is not None and promise.vacuumed_by is None:
+            promised = ", ".join(f"'{one}' = '{self.horizon}'" for one in RETENTION)
+            raise RetentionError(
+                f"table {name} keeps its versions too briefly: {broken[0]} is {broken[1]}, "
+                f"the configured horizon is {self.horizon}.\n"
+                f"Hint: ALTER TABLE {self.identifier(name)} SET TBLPROPERTIES ({promised}); "
+                "or lower `horizon` in store.yaml"
+            )
         self._known.add(name)
         return True
 
-    def create(self, name: str, layout: TableLayout, *, anew: bool = False) -> None:
+    def create(self, name: str, layout: TableLayout) -> None:
         """Makes the table unless it is there; a table of another schema at its place is refused.
 
-        `anew` replaces what an unfinished build left behind.
+        A table of an earlier fs_spark gets the columns that came since.
 
         Raises     SchemaError where columns differ, RetentionError where versions are kept too briefly
         """
-        there = self.exists(name)
-        if there and not anew:
+        if self.exists(name):
             self._check_schema(name, layout.schema)
             return
         columns = ", ".join(
             f"`{f.name}` {f.dataType.simpleString()}{'' if f.nullable else ' NOT NULL'}" for f in layout.schema.fields
         )
         properties = {
-            **dict.fromkeys(_RETENTION, self.horizon),
+            **dict.fromkeys(RETENTION, self.horizon),
             "delta.enableInCommitTimestamps": "true",
             "delta.enableDeletionVectors": "true",
         }
         listed = ", ".join(f"'{key}' = '{value}'" for key, value in properties.items())
         clustered = f"CLUSTER BY ({', '.join(layout.cluster_by)})" if layout.cluster_by else ""
-        # Delta takes CREATE OR REPLACE of a path for a CREATE, and refuses another schema.
-        verb = "REPLACE TABLE" if there else "CREATE TABLE IF NOT EXISTS"
-        self.spark.sql(
-            f"{verb} {self.identifier(name)} ({columns}) USING delta {clustered} TBLPROPERTIES ({listed})"
-        ).collect()
+        statement = (
+            f"CREATE TABLE IF NOT EXISTS {self.identifier(name)} ({columns}) USING delta {clustered} "
+            f"TBLPROPERTIES ({listed})"
+        )
+        self._retried(name, lambda: self.spark.sql(statement).collect(), also=_CREATED_BY_OTHERS)
         self._known.add(name)
 
     def _check_schema(self, name: str, wanted: StructType) -> None:
         found = {f.name: f.dataType.simpleString() for f in self.read(name).schema.fields}
+        if set(found) < set(wanted.fieldNames()):
+            found |= self._add_columns(name, [f for f in wanted.fields if f.name not in found and f.nullable])
         faults = [
             f"{f.name}: "
             + (f"found {found[f.name]}" if f.name in found else "absent")
@@ -197,6 +178,21 @@ class Tables:
                 + "\n".join(f"- {fault}" for fault in faults)
                 + "\nHint: point store.yaml at another root or catalog, or move that table away"
             )
+
+    def _add_columns(self, name: str, fields: Sequence[StructField]) -> dict[str, str]:
+        """Columns that a table of an earlier version of fs_spark lacks; its rows have nulls there."""
+        kinds = {f.name: f.dataType.simpleString() for f in fields}
+        listed = ", ".join(f"`{column}` {kind}" for column, kind in kinds.items())
+        try:
+            self._retried(
+                name, lambda: self.spark.sql(f"ALTER TABLE {self.identifier(name)} ADD COLUMNS ({listed})").collect()
+            )
+        except AnalysisException:  # another job added them in the meantime
+            there = {f.name: f.dataType.simpleString() for f in self.read(name).schema.fields}
+            if not set(kinds) <= set(there):
+                raise
+            return there
+        return kinds
 
     def read(self, name: str, version: int | None = None) -> DataFrame:
         """A table as a DataFrame, newest or at a version.
@@ -241,38 +237,27 @@ class Tables:
         described = self.spark.sql(f"DESCRIBE HISTORY {self.identifier(name)}{bound}")
         # microseconds: a datetime would come in the zone of this process, without saying so
         rows = described.withColumn("micros", F.unix_micros("timestamp")).collect()
-        commits = []
-        for row in rows:
-            parameters = row["operationParameters"] or {}
-            restored = parameters.get("version") if row["operation"] == "RESTORE" else None
-            try:
-                metadata = json.loads(row["userMetadata"] or "{}")
-            except json.JSONDecodeError:
-                metadata = {}
-            commits.append(
-                Commit(
-                    version=int(row["version"]),
-                    operation=row["operation"],
-                    metadata=metadata if isinstance(metadata, dict) else {},
-                    restored_from=int(restored) if restored and str(restored).isdigit() else None,
-                    timestamp=datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=row["micros"]),
-                    parameters=dict(parameters),
-                    metrics=dict(row["operationMetrics"] or {}),
-                )
-            )
-        return commits
+        return [Commit.of(row) for row in rows]
 
     def version(self, name: str) -> int:
         """The newest version number."""
         return self.history(name, limit=1)[0].version
 
     def watermark(self, name: str) -> dict[str, Any]:
-        """What the write in force said it was made from; {} where nobody said.
+        """What the write in force said it was made from; {} where nobody said."""
+        return self.standing(name)[1]
+
+    def standing(self, name: str) -> tuple[int, dict[str, Any]]:
+        """The newest version, and what the write in force there said it was made from; {} where nobody said.
 
         A RESTORE to a version is followed to that version; one to a time names none, so nobody said.
         """
         commits = {commit.version: commit for commit in self.history(name)}
-        at: int | None = max(commits, default=-1)
+        newest = max(commits, default=-1)
+        return newest, self._made_from(commits, newest)
+
+    @staticmethod
+    def _made_from(commits: dict[int, Commit], at: int | None) -> dict[str, Any]:
         while at is not None and at in commits:
             commit = commits[at]
             if commit.is_restore:
@@ -283,48 +268,60 @@ class Tables:
                 at -= 1
         return {}
 
+    def promise(self, name: str) -> Promise:
+        """How long the table promises to keep its versions."""
+        detail = self._detail(name)
+        return Promise.of(detail["properties"] if detail is not None else None)
+
     def retention(self, name: str) -> tuple[str, str]:
         """How long the table promises to keep removed files, and its log: Delta's interval texts."""
-        detail = self._detail(name)
-        kept = (detail["properties"] if detail is not None else None) or {}
-        files, log = (kept.get(key, default) for key, default in zip(_RETENTION, _DELTA_DEFAULTS, strict=True))
-        return files, log
+        promise = self.promise(name)
+        return promise.files, promise.log
 
-    def set_retention(self, name: str, files: str, log: str) -> None:
-        """Both at once: of a single one Delta checks it against the other's default, not against the other's value."""
-        values = ", ".join(f"'{key}' = '{value}'" for key, value in zip(_RETENTION, (files, log), strict=True))
+    def set_retention(self, name: str, files: str, log: str, *, mark: str | None = None) -> None:
+        """Both at once: of a single one Delta checks it against the other's default, not against the other's value.
+
+        With `mark` the promise is lowered by a process that is going to put it back.
+        """
+        values = dict(zip(RETENTION, (files, log), strict=True)) | ({VACUUMED_BY: mark} if mark is not None else {})
         self._known.discard(name)  # the next look checks anew what the table promises
-        statement = f"ALTER TABLE {self.identifier(name)} SET TBLPROPERTIES ({values})"
+        listed = ", ".join(f"'{key}' = {_quoted(value)}" for key, value in values.items())
+        statement = f"ALTER TABLE {self.identifier(name)} SET TBLPROPERTIES ({listed})"
+        self._retried(name, lambda: self.spark.sql(statement).collect())
+
+    def _raise_promise(self, name: str, before: Promise) -> None:
+        """After a VACUUM: what was promised before it, and not less than the horizon, which a killed one may have."""
+        files, kept_log = (max(one, self.horizon, key=interval_days) for one in (before.files, before.log))
+        self.set_retention(name, files, kept_log)
+        statement = f"ALTER TABLE {self.identifier(name)} UNSET TBLPROPERTIES IF EXISTS ('{VACUUMED_BY}')"
         self._retried(name, lambda: self.spark.sql(statement).collect())
 
     def vacuum(self, name: str, *, days: int, shorten: bool) -> int | None:
         """Removes files which no version of the last `days` uses; how many, None where Delta does not log it.
 
-        Delta takes no fewer days than the table promises. With `shorten` the promise is lowered and put back
-        afterwards; meanwhile Delta refuses older versions. Where this process dies in between, the table is left with
-        the low promise, and `exists` refuses it with the statement that mends it.
+        Delta takes no fewer days than the table promises. With `shorten` the promise is lowered, under the name of
+        this process, and put back afterwards; meanwhile Delta refuses older versions. Where this process dies in
+        between, the next look at the table finds that and puts it back.
         """
-        promised = self.retention(name)
+        before = self.promise(name)
         if shorten:
-            self.set_retention(name, f"interval {days} days", promised[1])
+            self.set_retention(name, f"interval {days} days", before.log, mark=own_mark())
         try:
             self.spark.sql(f"VACUUM {self.identifier(name)} RETAIN {24 * days} HOURS").collect()
             logged = [c.metrics for c in self.history(name, limit=3) if c.operation == "VACUUM END"]
         finally:
             if shorten:
-                self.set_retention(name, *promised)
+                self._raise_promise(name, before)
         return int(logged[0]["numDeletedFiles"]) if logged and "numDeletedFiles" in logged[0] else None
 
     def vacuum_dry_run(self, name: str, *, days: int) -> int:
         """How many files a VACUUM would remove; `days` not below what the table promises."""
         return self.spark.sql(f"VACUUM {self.identifier(name)} RETAIN {24 * days} HOURS DRY RUN").count()
 
-    def _ordered(self, name: str, frame: DataFrame) -> DataFrame:
-        return frame.select(*self.read(name).columns)
-
-    def _write(self, name: str, frame: DataFrame, mode: str, options: dict[str, str]) -> None:
+    def _write(self, name: str, frame: DataFrame, mode: str, options: dict[str, str], *, ordered: bool = True) -> None:
         def once() -> None:
-            writer = self._ordered(name, frame).write.format("delta").mode(mode).options(**options)
+            rows = frame.select(*self.read(name).columns) if ordered else frame
+            writer = rows.write.format("delta").mode(mode).options(**options)
             if self.catalog:
                 writer.saveAsTable(self.identifier(name))
             else:
@@ -332,50 +329,101 @@ class Tables:
 
         self._retried(name, once)
 
-    def _retried(self, name: str, action: Any) -> None:
+    def _retried(self, name: str, action: Callable[[], Any], *, also: tuple[str, ...] = ()) -> None:
+        """Runs an action again where another writer came first; `also` are marks of further faults that pass."""
         for attempt in range(_ATTEMPTS):
             try:
                 action()
                 return
             except Exception as fault:
-                if not _is_conflict(fault):
+                lost = any(mark in str(fault) for mark in _FIRST_WON)
+                if lost or not (_is_conflict(fault) or any(mark in str(fault) for mark in also)):
                     raise
                 if attempt == _ATTEMPTS - 1:
                     raise TableConflictError(
                         f"table {name} was written by others {_ATTEMPTS} times in a row while this write was tried.\n"
                         "Hint: run the job again when the other writer is done"
                     ) from fault
-                time.sleep(0.2 * 2**attempt)
+                pause(attempt)
 
     @staticmethod
-    def _options(made_from: dict[str, Any] | None) -> dict[str, str]:
-        return {"userMetadata": json.dumps({"fs_spark": made_from}, sort_keys=True)} if made_from is not None else {}
+    def _options(made_from: dict[str, Any] | None, write: str | None = None) -> dict[str, str]:
+        told: dict[str, Any] = {"fs_spark": made_from} if made_from is not None else {}
+        if write is not None:
+            told["write"] = write
+        return {"userMetadata": json.dumps(told, sort_keys=True)} if told else {}
 
-    def append(
-        self, name: str, frame: DataFrame, *, once_as: str | None = None, made_from: dict[str, Any] | None = None
-    ) -> None:
-        """Adds rows. With `once_as`, a name for these very rows, Delta drops a second write of the same name."""
-        options = self._options(made_from)
-        if once_as is not None:
-            options |= {"txnAppId": f"{name}:{once_as}", "txnVersion": "1"}
-        self._write(name, frame, "append", options)
+    def append(self, name: str, frame: DataFrame, *, made_from: dict[str, Any] | None = None) -> None:
+        """Adds rows. Appends of several jobs never disturb each other."""
+        self._write(name, frame, "append", self._options(made_from))
 
-    def replace(
-        self, name: str, frame: DataFrame, keys: Sequence[str], *, made_from: dict[str, Any] | None = None
-    ) -> None:
-        """Replaces all rows that share `keys` with a row of `frame`, in one commit."""
-        self._write(name, frame, "overwrite", {"replaceUsing": ", ".join(keys), **self._options(made_from)})
+    def swap(
+        self,
+        name: str,
+        frame: DataFrame,
+        *,
+        based_on: int,
+        replacing: str | Sequence[str] | None = None,
+        made_from: dict[str, Any] | None = None,
+    ) -> int | None:
+        """Writes rows if no other `swap` of this table came since version `based_on`: compare and swap.
+
+        All that is decided from a table's content and must not be decided twice is written so: whoever decided from
+        the same version and comes second writes nothing. Delta's transaction identifiers carry it: one application,
+        the version that follows `based_on`; a version that is not above the last one is dropped, and of two at
+        once one fails.
+
+        replacing   None adds the rows; a condition replaces the rows that it holds for; columns, those of equal keys
+        Returns     the version written, or None where another job came first: read again, decide again
+        """
+        write = uuid.uuid4().hex
+        options = self._options(made_from, write) | {"txnAppId": f"fs_spark:{name}", "txnVersion": str(based_on + 1)}
+        mode = "append" if replacing is None else "overwrite"
+        if isinstance(replacing, str):
+            options["replaceWhere"] = replacing
+        elif replacing is not None:
+            options["replaceUsing"] = ", ".join(replacing)
+        try:
+            self._write(name, frame, mode, options)
+        except Exception as fault:
+            if any(mark in str(fault) for mark in _FIRST_WON):
+                return None
+            raise
+        return self._version_of(name, write)
+
+    def _version_of(self, name: str, write: str) -> int | None:
+        """The version that a write of ours has become; None where it has not."""
+        for limit in (10, 1000):
+            commits = self.history(name, limit)
+            found = [commit.version for commit in commits if commit.metadata.get("write") == write]
+            if found:
+                return found[0]
+            if len(commits) < limit:
+                break
+        return None
+
+    def delete(self, name: str, condition: str) -> None:
+        """Removes the rows that a condition holds for; where there are none no version is added."""
+        self._retried(name, lambda: self.spark.sql(f"DELETE FROM {self.identifier(name)} WHERE {condition}").collect())
+
+    def restore(self, name: str, version: int) -> None:
+        self._retried(
+            name,
+            lambda: self.spark.sql(f"RESTORE TABLE {self.identifier(name)} TO VERSION AS OF {version}").collect(),
+        )
+
+    def overwrite_as_version(self, name: str, frame: DataFrame, *, made_from: dict[str, Any]) -> int:
+        """Makes `frame` the whole content, its columns the columns; gives the version that holds just that."""
+        write = uuid.uuid4().hex
+        options = self._options(made_from, write) | {"overwriteSchema": "true"}
+        self._write(name, frame, "overwrite", options, ordered=False)
+        return self._committed(name, write)
+
+    def _committed(self, name: str, write: str) -> int:
+        found = self._version_of(name, write)
+        if found is None:  # Delta has committed it, so that only a log cut by others can hide it
+            raise TableConflictError(f"the commit to table {name} cannot be found. Hint: run the job again")
+        return found
 
     def overwrite(self, name: str, frame: DataFrame, *, made_from: dict[str, Any] | None = None) -> None:
         self._write(name, frame, "overwrite", self._options(made_from))
-
-    def delete_units(
-        self, name: str, units: Iterable[dict[str, str]], *, made_from: dict[str, Any] | None = None
-    ) -> None:
-        """Removes units by their literal keys, in one commit."""
-        listed = [" AND ".join(f"`{k}` = {_quoted(v)}" for k, v in unit.items()) for unit in units]
-        if listed:
-            chosen = " OR ".join(f"({one})" for one in listed)
-            self._write(
-                name, self.read(name).limit(0), "overwrite", {"replaceWhere": chosen, **self._options(made_from)}
-            )

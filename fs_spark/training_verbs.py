@@ -72,7 +72,7 @@ def _train(args: argparse.Namespace) -> Answer:
             )
         )
     built = store.training_set(
-        spine, args.features, name=args.name, timestamp=args.timestamp, prefix=args.prefix, rules=rules
+        spine, " ".join(args.features), name=args.name, timestamp=args.timestamp, prefix=args.prefix, rules=rules
     )
     lines = [f"{built.name}: {built.rows} rows, digest {built.digest}"]
     shares = built.manifest["content"]["empty"]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from fs_spark.compiled import njit
 from fs_spark.features.settings import SpatialSettings
 from fs_spark.kernels.radial import radial_features
 from fs_spark.kernels.replay import KING_MOVES, Int32, Int64, Lattice, distinct_places, make_lattice

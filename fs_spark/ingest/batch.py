@@ -1,56 +1,139 @@
 """One batch of files: parsed once in Spark tasks, rows written first, the `files` table last.
 
-`files` is the commit marker: readers see only rows whose file stands in it with a status that keeps rows, so a job
-that dies half way leaves nothing visible, and the next run completes it.
+`files` is the commit marker (see `ledger`): a job that dies half way leaves nothing visible, and the next run
+completes it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
 from fs_spark import names as n
-from fs_spark.ingest.decide import Decision, StoredFile, decide
+from fs_spark.errors import TableConflictError
+from fs_spark.ingest.decide import Decision, decide
+from fs_spark.ingest.ledger import Holder, Ledger, Pair, begin, sweep
 from fs_spark.ingest.staging import STAGING_DDL, FileTask, staging_schema
 from fs_spark.schemas import LAYOUTS
-from fs_spark.tables import Tables
+from fs_spark.tables import SWAPS, Tables, is_one_of, pause
 
 log = logging.getLogger(__name__)
 
 
 def ingest_batch(
-    tables: Tables, task: FileTask, stored: dict[str, StoredFile], *, setting: str, dry_run: bool
-) -> tuple[list[Decision], list[StoredFile]]:
+    tables: Tables, task: FileTask, ledger: Ledger, *, anew: Collection[str] = (), dry_run: bool
+) -> tuple[list[Decision], Ledger]:
     """Reads the task's files and, unless it is a dry run, writes their rows.
 
-    Returns what became of each file, and the rows of `files` that are new or changed.
+    Where another job changed `files` meanwhile, what becomes of each file is decided anew from what it says now.
+    Returns what became of each file, and the ledger as it stands afterwards.
+
+    Raises     TableConflictError where others were faster again and again
     """
-    staged = _stage(tables, task, stored)
-    staged = staged.persist(StorageLevel.DISK_ONLY)
-    try:
-        read = staged.where("kind = 'file'").select("source", "file", "extends", "counts").collect()
-        decisions, superseded = decide(read, stored)
-        rows = _file_rows(decisions, superseded, stored)
-        if rows and not dry_run:
-            _write(tables, staged, decisions, superseded, setting)
-            _write_files(tables, rows, superseded)
-        changed = [StoredFile.of(row) for row in rows]
-        changed += [StoredFile(**{**vars(stored[old]), "status": n.SUPERSEDED}) for old in superseded if old in stored]
-        return decisions, changed
-    finally:
-        staged.unpersist()
+    for _ in range(SWAPS):
+        staged = _stage(tables, task, ledger).persist(StorageLevel.DISK_ONLY)
+        try:
+            read = staged.where("kind = 'file'").select("source", "file", "extends", "counts").collect()
+            decisions, found = _settle(tables, staged, read, ledger, again=task.again, anew=anew, dry_run=dry_run)
+        finally:
+            staged.unpersist()
+        if decisions is not None:
+            return decisions, found
+        ledger, task = found, replace(task, stored_runs=found.runs)
+    raise given_up()
 
 
-def _stage(tables: Tables, task: FileTask, stored: dict[str, StoredFile]) -> DataFrame:
+def _tells_of_a_new_run(file: Any, before: Mapping[str, Holder], now: Mapping[str, Holder]) -> bool:
+    """Whether another file came to hold a run of this one, so that it must be read whether this one extends it."""
+    runs = json.loads(file["run_keys"] or "[]")
+    return any(now[run] != before.get(run) and now[run][0] != file[n.FILE_ID] for run in runs if run in now)
+
+
+def given_up() -> TableConflictError:
+    return TableConflictError(
+        f"others wrote to table {n.FILES} {SWAPS} times in a row before this ingest could.\n"
+        "Hint: run it again when the other jobs are done; nothing is lost, and what was read is read again"
+    )
+
+
+def _settle(
+    tables: Tables,
+    staged: DataFrame,
+    read: Sequence[Row],
+    ledger: Ledger,
+    *,
+    again: bool,
+    anew: Collection[str],
+    dry_run: bool,
+) -> tuple[list[Decision] | None, Ledger]:
+    """Decides, writes rows, and commits; no decisions where the files have to be read again."""
+    written: dict[str, str] = {}
+    """Files whose rows lie in the tables, and the batch that they bear."""
+    lost: set[Pair] = set()
+    for attempt in range(SWAPS):
+        decisions, superseded = decide(read, ledger.files, again=again, anew=anew)
+        kept = [d for d in decisions if d.status in n.KEPT and d.file[n.FILE_ID] not in superseded]
+        batches = written | dict.fromkeys({d.file[n.FILE_ID] for d in kept} - set(written), ledger.new_batch())
+        rows = _file_rows(decisions, superseded, batches)
+        if dry_run or not rows:
+            break
+        missing = [d for d in kept if d.file[n.FILE_ID] not in written]
+        if missing:
+            _write(tables, staged, missing, ledger, batches[missing[0].file[n.FILE_ID]])
+            written = dict(batches)
+        version = _commit(tables, ledger, rows, superseded)
+        if version is not None:
+            ledger = ledger.after(version, rows, superseded)
+            break
+        log.info("another job has changed `files`: what becomes of these files is decided anew")
+        pause(attempt)
+        newer = Ledger.read(tables)
+        # Whoever changed a file may sweep every older write of it, so that ours must never be the one that counts.
+        touched = [f for f in written if newer.files.get(f) != ledger.files.get(f)]
+        lost |= {(written.pop(f), f) for f in touched}
+        known_before, ledger = ledger.runs, newer
+        if any(_tells_of_a_new_run(row["file"], known_before, newer.runs) for row in read):
+            lost |= {(batch, f) for f, batch in written.items()}
+            sweep(tables, lost)
+            return None, ledger
+    else:
+        raise given_up()
+    counted = {d.file[n.FILE_ID] for d in kept}
+    lost |= {(batch, f) for f, batch in written.items() if f not in counted}
+    if lost:
+        sweep(tables, lost)
+    return decisions, ledger
+
+
+def _commit(
+    tables: Tables, ledger: Ledger, rows: Sequence[dict[str, object]], superseded: Mapping[str, str]
+) -> int | None:
+    """Writes rows of `files`, if nobody else did since the ledger was read."""
+    schema = LAYOUTS[n.FILES].schema
+    update = tables.spark.createDataFrame([tuple(row[c] for c in schema.fieldNames()) for row in rows], schema)
+    listed = [str(row[n.FILE_ID]) for row in rows]
+    before = [file_id for file_id in superseded if file_id in ledger.files and file_id not in listed]
+    if before:
+        old = tables.read(n.FILES, ledger.version).where(F.col(n.FILE_ID).isin(before))
+        update = update.unionByName(
+            old.withColumns({"status": F.lit(n.SUPERSEDED), "reason": F.lit("a later delivery holds the whole run")})
+        )
+    known = [file_id for file_id in (*listed, *before) if file_id in ledger.files]
+    replacing = is_one_of(n.FILE_ID, known + listed) if known else None
+    return tables.swap(n.FILES, update.coalesce(1), based_on=ledger.version, replacing=replacing)
+
+
+def _stage(tables: Tables, task: FileTask, ledger: Ledger) -> DataFrame:
     """The files, each in a task of its own; Delta tables of dies are read by Spark, and laid out on the driver."""
     delta = {k for k, path in enumerate(task.paths) if os.path.isdir(path)}
     files = [k for k in range(len(task.paths)) if k not in delta]
@@ -65,7 +148,7 @@ def _stage(tables: Tables, task: FileTask, stored: dict[str, StoredFile]) -> Dat
         path = task.paths[source]
         rows, version = tables.foreign(path)
         table = rows.orderBy(*rows.columns).toArrow()  # the order of rows of one time numbers their attempts
-        earlier = [file.file_id for file in stored.values() if file.kept and file.path == path]
+        earlier = [file.file_id for file in ledger.files.values() if file.kept and file.path == path]
         batches = list(task.of_table(source, table, version, earlier))
         frame = tables.spark.createDataFrame(pa.Table.from_batches(batches)).to(staging_schema())
         staged = frame if staged is None else staged.unionByName(frame)
@@ -74,7 +157,7 @@ def _stage(tables: Tables, task: FileTask, stored: dict[str, StoredFile]) -> Dat
 
 
 def _file_rows(
-    decisions: Sequence[Decision], superseded: dict[str, str], stored: dict[str, StoredFile]
+    decisions: Sequence[Decision], superseded: Mapping[str, str], batches: Mapping[str, str]
 ) -> list[dict[str, object]]:
     """Rows of `files` for the files that are new or have another outcome than the stored one."""
     rows = []
@@ -85,39 +168,9 @@ def _file_rows(
         by = superseded.get(row[n.FILE_ID])
         if by:
             row |= {"status": n.SUPERSEDED, "reason": f"superseded by {by}"}
+        row[n.BATCH_ID] = batches.get(row[n.FILE_ID]) if row["status"] in n.KEPT else None
         rows.append(row)
     return rows
-
-
-def _tables_holding(tables: Tables, names: Sequence[str], ids: Sequence[str]) -> set[str]:
-    """Which of the tables hold a row of these files; one job for all of them."""
-    found: DataFrame | None = None
-    for name in names:
-        some = tables.read(name).where(F.col(n.FILE_ID).isin(list(ids))).select(F.lit(name).alias("name")).limit(1)
-        found = some if found is None else found.unionByName(some)
-    return {row["name"] for row in found.collect()} if found is not None else set()
-
-
-def _append_all(tables: Tables, frames: dict[str, DataFrame], ids: Sequence[str], batch: str) -> None:
-    """Writes a batch to each table exactly once, whatever an earlier run of it left behind."""
-    there = _tables_holding(tables, list(frames), ids)
-
-    def write(names: Sequence[str]) -> None:
-        for name in names:
-            if name in there:  # of an unfinished ingest, or of another configuration
-                log.info("%s: the rows of these files are written anew", name)
-                tables.replace(name, frames[name], [n.FILE_ID])
-            else:
-                tables.append(name, frames[name], once_as=batch)
-
-    # the long table keeps the cores busy while the small ones wait for their commits
-    long = [name for name in frames if name == n.TEST_RESULTS]
-    with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(write, names) for names in (long, [name for name in frames if name not in long])]:
-            done.result()
-    # Delta remembers a batch even when a RESTORE took its rows: then it dropped the append without a word
-    for name in set(frames) - _tables_holding(tables, list(frames), ids):
-        tables.append(name, frames[name])
 
 
 def _long_results(parts: DataFrame, named: DataFrame) -> DataFrame:
@@ -141,18 +194,9 @@ def _long_results(parts: DataFrame, named: DataFrame) -> DataFrame:
     )
 
 
-def _write(
-    tables: Tables,
-    staged: DataFrame,
-    decisions: Sequence[Decision],
-    superseded: dict[str, str],
-    setting: str,
-) -> None:
-    kept = [d for d in decisions if d.status in n.KEPT and d.file[n.FILE_ID] not in superseded]
-    if not kept:
-        return
-    ids = sorted(d.file[n.FILE_ID] for d in kept)
-    batch = hashlib.sha256(json.dumps([ids, setting]).encode()).hexdigest()
+def _write(tables: Tables, staged: DataFrame, kept: Sequence[Decision], ledger: Ledger, batch: str) -> None:
+    """Adds the rows of these files to the tables, where they count once `files` names the batch."""
+    begin(tables, ledger, batch, [d.file[n.FILE_ID] for d in kept])
     chosen = staged.where(F.col("source").isin([d.row["source"] for d in kept]))
     tests = chosen.where("kind = 'test'").select("test.*")
     parts = chosen.where("kind = 'part'").select("part.*")
@@ -165,16 +209,14 @@ def _write(
     }
     expected = {name: sum(d.row["counts"][counted] for d in kept) for name, (_, counted) in frames.items()}
     log.info("writing %s", ", ".join(f"{name} {count}" for name, count in expected.items()))
-    _append_all(tables, {name: frame for name, (frame, _) in frames.items() if expected[name]}, ids, batch)
 
+    def write(names: Sequence[str]) -> None:
+        for name in names:
+            tables.append(name, frames[name][0].withColumn(n.BATCH_ID, F.lit(batch)))
 
-def _write_files(tables: Tables, rows: Sequence[dict[str, object]], superseded: dict[str, str]) -> None:
-    schema = LAYOUTS[n.FILES].schema
-    update = tables.spark.createDataFrame([tuple(row[c] for c in schema.fieldNames()) for row in rows], schema)
-    if superseded:
-        listed = [row[n.FILE_ID] for row in rows]
-        old = tables.read(n.FILES).where(F.col(n.FILE_ID).isin(list(superseded)) & ~F.col(n.FILE_ID).isin(listed))
-        update = update.unionByName(
-            old.withColumns({"status": F.lit(n.SUPERSEDED), "reason": F.lit("a later delivery holds the whole run")})
-        )
-    tables.replace(n.FILES, update.coalesce(1), [n.FILE_ID])
+    # the long table keeps the cores busy while the small ones wait for their commits
+    filled = [name for name in frames if expected[name]]
+    long = [name for name in filled if name == n.TEST_RESULTS]
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(write, names) for names in (long, [name for name in filled if name not in long])]:
+            done.result()

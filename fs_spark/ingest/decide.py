@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,10 @@ from fs_spark import names as n
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file that is in `files`; `settings` names the configuration that its rows were made with."""
+    """A file that is in `files`.
+
+    `settings` names the configuration that its rows were made with, `batch_id` the write of its rows that counts.
+    """
 
     file_id: str
     path: str
@@ -21,6 +24,8 @@ class StoredFile:
     settings: str | None
     decompressed_bytes: int
     run_keys: tuple[str, ...]
+    batch_id: str | None = None
+    parts: int = 0
 
     @classmethod
     def of(cls, row: Any) -> StoredFile:
@@ -33,6 +38,8 @@ class StoredFile:
             row["settings"],
             row["decompressed_bytes"] or 0,
             tuple(json.loads(row["run_keys"] or "[]")),
+            row[n.BATCH_ID],
+            row["parts"] or 0,
         )
 
     @property
@@ -60,10 +67,18 @@ def _why_duplicate(known: StoredFile | None) -> str:
     return f"these bytes were set aside before as {known.status}: {known.reason}. Hint: --again reads them anew"
 
 
-def decide(read: Sequence[Any], stored: dict[str, StoredFile]) -> tuple[list[Decision], dict[str, str]]:
+def decide(
+    read: Sequence[Any],
+    stored: Mapping[str, StoredFile],
+    *,
+    again: bool = False,
+    anew: Collection[str] = (),
+) -> tuple[list[Decision], dict[str, str]]:
     """Status and reason of each file read, in the order of delivery, and which files are superseded (by which).
 
     A known run with other content supersedes a stored file that was cut or that it extends; else it is set aside.
+    A file that has been stored since it was read is a duplicate, unless (`again`) its settings are others now, or its
+    rows are to be written `anew` in any case.
     """
     fresh = {row["file"][n.FILE_ID] for row in read if row["file"]["status"] != n.DUPLICATE}
     holder = {key: s for s in stored.values() if s.kept and s.file_id not in fresh for key in s.run_keys}
@@ -79,6 +94,11 @@ def decide(read: Sequence[Any], stored: dict[str, StoredFile]) -> tuple[list[Dec
             continue
         seen.add(file_id)
         known = stored.get(file_id)
+        if known is not None and known.kept and status in n.KEPT and file_id not in anew:
+            same = not again or known.settings == file["settings"]
+            if same:
+                decisions.append(Decision(row, n.DUPLICATE, _why_duplicate(known)))
+                continue
         if known is not None and known.status == n.SUPERSEDED:
             decisions.append(Decision(row, n.DUPLICATE, "a later delivery holds the whole run"))
             continue
@@ -96,7 +116,7 @@ def decide(read: Sequence[Any], stored: dict[str, StoredFile]) -> tuple[list[Dec
                 break
         if status in n.KEPT:
             superseded |= dict.fromkeys(replaced, file_id)
-            now = StoredFile.of({**file.asDict(), "status": status})
+            now = StoredFile.of({**file.asDict(), "status": status, n.BATCH_ID: None})
             holder |= dict.fromkeys(keys, now)
         same = known is not None and (known.status, known.reason) == (status, reason) and status not in n.KEPT
         decisions.append(Decision(row, status, reason, unchanged=same))

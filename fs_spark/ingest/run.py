@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +15,9 @@ from fs_spark import names as n
 from fs_spark.config import Configuration
 from fs_spark.errors import RequestError
 from fs_spark.ingest.batch import ingest_batch
-from fs_spark.ingest.decide import StoredFile
+from fs_spark.ingest.decide import Decision
+from fs_spark.ingest.health import miscounted
+from fs_spark.ingest.ledger import Ledger, sweep
 from fs_spark.ingest.staging import FileTask
 from fs_spark.inputs import find_entry
 from fs_spark.schemas import LAYOUTS
@@ -26,7 +26,7 @@ from fs_spark.tables import Tables
 
 log = logging.getLogger(__name__)
 
-TABLES: Final = (n.FILES, n.WAFER_RUNS, n.DIE_TESTS, n.TESTS, n.TEST_RESULTS)
+TABLES: Final = (n.FILES, n.WAFER_RUNS, n.DIE_TESTS, n.TESTS, n.TEST_RESULTS, n.BATCHES)
 _BATCH_BYTES: Final = 4 << 30
 """Estimated decompressed bytes of a batch: what a job that dies has to read again, and what is staged on disk."""
 _PACKED_RATIO: Final = 10  # STDF files pack to a tenth
@@ -74,13 +74,6 @@ class IngestReport:
         }
 
 
-def _stored_files(tables: Tables) -> dict[str, StoredFile]:
-    if not tables.exists(n.FILES):
-        return {}
-    wanted = (n.FILE_ID, "path", "status", "reason", "settings", "decompressed_bytes", "run_keys")
-    return {row[n.FILE_ID]: StoredFile.of(row) for row in tables.read(n.FILES).select(*wanted).collect()}
-
-
 def _weight(path: str) -> int:
     """Estimated decompressed size; a middling one where it is not known."""
     try:
@@ -114,25 +107,17 @@ def ingest(
     dry_run: bool = False,
 ) -> IngestReport:
     """Reads files and writes their rows; see `FeatureStore.ingest`."""
-    stored = _stored_files(tables)
-    if again and not sources:
-        delivered = sorted({file.path for file in stored.values() if file.status != n.SUPERSEDED})
-        gone = {path for path in delivered if "://" not in path and not os.path.exists(path)}
-        for path in sorted(gone):
-            log.warning("%s is not there any more and stays as it is", path)
-        sources = [path for path in delivered if path not in gone]
-        if not sources:
-            raise RequestError("no delivered file is where it was. Hint: name files, globs or folders")
+    ledger = Ledger.read(tables) if again else None
+    if ledger is not None and not sources:
+        sources = _delivered(ledger)
     paths = find_files(sources, others=lambda path: find_entry(path, config.inputs) is not None)
+    anew = miscounted(tables, ledger, paths) if ledger is not None else {}
     if not dry_run:
         for name in TABLES:
             tables.create(name, LAYOUTS[name])
-    setting = hashlib.sha256(
-        json.dumps(
-            [t.model_dump_json() for t in config.testers] + [p.model_dump_json() for p in config.products]
-        ).encode()
-    ).hexdigest()
-    log.info("reading %d files, %d are known", len(paths), len(stored))
+    if ledger is None or ledger.version < 0:
+        ledger = Ledger.read(tables)
+    log.info("reading %d files, %d are known", len(paths), len(ledger.files))
     work = list(batches_of(paths))
     expected = sum(size for _, size in work) or 1
     started, done_files, done_size, done_bytes = time.monotonic(), 0, 0, 0
@@ -146,20 +131,12 @@ def ingest(
             margin_us=round(config.store.availability_margin.total_seconds() * 1e6),
             delivered_us=round(datetime.now(UTC).timestamp() * 1e6),
             inputs=config.inputs,
-            known={file.file_id: file.settings if file.kept else None for file in stored.values()},
-            stored_runs={
-                key: (file.file_id, file.decompressed_bytes)
-                for file in stored.values()
-                if file.kept
-                for key in file.run_keys
-            },
+            known={f: file.settings if file.kept else None for f, file in ledger.files.items() if f not in anew},
+            stored_runs=ledger.runs,
             again=again,
         )
-        decisions, changed = ingest_batch(tables, task, stored, setting=setting, dry_run=dry_run)
-        stored |= {file.file_id: file for file in changed}
-        outcomes += [
-            FileOutcome(d.file["path"], d.status, d.reason, d.file[n.FILE_ID], d.file["parts"] or 0) for d in decisions
-        ]
+        decisions, ledger = ingest_batch(tables, task, ledger, anew=anew, dry_run=dry_run)
+        outcomes += [_outcome(decision, anew) for decision in decisions]
         done_files, done_size = done_files + len(some), done_size + size
         done_bytes += sum(d.file["decompressed_bytes"] or 0 for d in decisions)
         spent = time.monotonic() - started
@@ -168,4 +145,26 @@ def ingest(
             "%d of %d files, %.0f MB, %.1f MB/s, %.0f s left",
             done_files, len(paths), done_bytes / 1e6, done_bytes / 1e6 / max(spent, 1e-9), left,
         )  # fmt: skip
+    if not dry_run:
+        sweep(tables)
     return IngestReport(tuple(outcomes), dry_run, time.monotonic() - started, done_bytes)
+
+
+def _delivered(ledger: Ledger) -> list[str]:
+    """The paths of all delivered files that are still there."""
+    delivered = sorted({file.path for file in ledger.files.values() if file.status != n.SUPERSEDED})
+    gone = {path for path in delivered if "://" not in path and not os.path.exists(path)}
+    for path in sorted(gone):
+        log.warning("%s is not there any more and stays as it is", path)
+    sources = [path for path in delivered if path not in gone]
+    if not sources:
+        raise RequestError("no delivered file is where it was. Hint: name files, globs or folders")
+    return sources
+
+
+def _outcome(decision: Decision, anew: Mapping[str, str]) -> FileOutcome:
+    file = decision.file
+    reason = decision.reason
+    if decision.status in n.KEPT and file[n.FILE_ID] in anew:
+        reason = f"written anew: {anew[file[n.FILE_ID]]}" + (f"; {reason}" if reason else "")
+    return FileOutcome(file["path"], decision.status, reason, file[n.FILE_ID], file["parts"] or 0)

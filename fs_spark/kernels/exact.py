@@ -10,8 +10,9 @@ import math
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from fs_spark.compiled import njit
 
 LIMBS: Final = 70
 _LOW: Final = 70

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from fs_spark.compiled import njit
 from fs_spark.kernels.replay import KING_MOVES, Lattice
 
 COLUMNS: Final = (

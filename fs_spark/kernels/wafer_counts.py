@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from fs_spark.compiled import njit
 from fs_spark.kernels.replay import Lattice
 
 Int32 = NDArray[np.int32]

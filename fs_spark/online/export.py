@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -21,6 +22,8 @@ from fs_spark.online.sqlite import SqliteOnline
 from fs_spark.registry import RegistryState
 from fs_spark.tables import Tables
 from fs_spark.training.chosen import ChosenView, choose_views, require_materialized
+
+log = logging.getLogger(__name__)
 
 _CHUNK: Final = 8192
 _STORED_TYPES: Final = {"double": "double", "int": "int", "boolean": "boolean"}
@@ -98,14 +101,20 @@ def export_service(tables: Tables, state: RegistryState, service: FeatureService
     if not url.startswith("sqlite:///"):
         raise RequestError(f"online store {url!r} is not supported yet. Hint: use sqlite:///path")
     writer = SqliteOnline(sqlite_path(url))
-    if writer.is_current(record):
+    found = writer.published(service.name)
+    if found is not None and found[1] == record.to_json():
         return ExportReport(service.name, url, {}, versions, current=True)
 
     def rows() -> Iterator[ViewRows]:
         for c, view in zip(chosen, record.views, strict=True):
+            log.info("%s: reading the newest rows at Delta version %d", view.view, view.delta_version)
             stored = tables.read(c.view.table, view.delta_version)
             newest = newest_rows(stored, keys=view.keys, columns=view.schema.names)
             yield ViewRows(view.view, view.keys, view.schema, view.delta_version, _arrow(newest))
 
-    report = writer.publish(record, rows())
-    return ExportReport(service.name, url, dict(report.rows), versions, current=False)
+    report = writer.publish(record, rows(), seen=found[0] if found is not None else 0)
+    if report.overtaken:
+        log.info("%s: another export has published newer rows meanwhile, which stand", service.name)
+    else:
+        log.info("%s: published %s", service.name, ", ".join(f"{v} {rows}" for v, rows in report.rows.items()))
+    return ExportReport(service.name, url, dict(report.rows), versions, current=report.overtaken)

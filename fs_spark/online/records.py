@@ -65,6 +65,12 @@ class ServiceRecord:
         if faults:
             raise SchemaError(f"service {self.service!r}: {'; '.join(faults)}.\nHint: give the feature another name.")
 
+    def is_older_than(self, other: ServiceRecord) -> bool:
+        """Whether it pins an older Delta version of a view that both have, and a newer one of none."""
+        theirs = {view.view: view.delta_version for view in other.views}
+        pairs = [(view.delta_version, theirs[view.view]) for view in self.views if view.view in theirs]
+        return any(own < their for own, their in pairs) and all(own <= their for own, their in pairs)
+
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
@@ -98,8 +104,12 @@ class Published:
 
 @dataclass(frozen=True)
 class PublishReport:
-    """What a publication wrote, per view; rows with a null key are left out, because no request can find them."""
+    """What a publication wrote, per view; rows with a null key are left out, because no request can find them.
+
+    `overtaken` says that a newer publication came meanwhile, which stands, and that nothing was written.
+    """
 
     service: str
     rows: dict[str, int]
     without_key: dict[str, int]
+    overtaken: bool = False

@@ -35,23 +35,29 @@ _TABLES: Final = (
 class SqliteOnline:
     """Publishes services into one file. Each call opens it anew and holds nothing between calls."""
 
-    def __init__(self, path: str | os.PathLike[str], *, busy_timeout_s: float = 30.0) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, busy_timeout_s: float = 300.0) -> None:
         self.path = Path(path).absolute()
         self._busy_timeout_s = busy_timeout_s
 
-    def is_current(self, record: ServiceRecord) -> bool:
-        """Whether readers get exactly this record now, Delta versions included."""
+    def published(self, service: str) -> tuple[int, str] | None:
+        """The number and the record of the publication that readers get now."""
         try:
             connection = open_read_only(self.path, timeout_s=self._busy_timeout_s)
         except RequestError:  # no file or nothing in it; `publish` tells what is wrong with any other
-            return False
+            return None
         with closing(connection):
-            select = "SELECT record FROM services WHERE service = ?"
-            row = connection.execute(select, (record.service,)).fetchone()
-        return row is not None and row[0] == record.to_json()
+            return _published(connection, service)
 
-    def publish(self, service: ServiceRecord, tables: Iterable[ViewRows]) -> PublishReport:
+    def is_current(self, record: ServiceRecord) -> bool:
+        """Whether readers get exactly this record now, Delta versions included."""
+        found = self.published(record.service)
+        return found is not None and found[1] == record.to_json()
+
+    def publish(self, service: ServiceRecord, tables: Iterable[ViewRows], *, seen: int | None = None) -> PublishReport:
         """Replaces a service and the rows of all its views in one transaction.
+
+        `seen` is the number of the publication that was there when this one began (0: none). Where another came since
+        and is newer, it stands.
 
         Needs   one `ViewRows` for each view of the record, in any order; read one after the other, a chunk at a time
         Raises  SchemaError when one is missing or does not fit its record, or two rows have one key;
@@ -62,6 +68,8 @@ class SqliteOnline:
             with closing(sqlite3.connect(self.path, timeout=self._busy_timeout_s, isolation_level=None)) as connection:
                 self._prepare(connection)
                 connection.execute("BEGIN IMMEDIATE")  # closing without COMMIT undoes everything
+                if seen is not None and _is_overtaken(connection, service, seen):
+                    return PublishReport(service.service, {}, {}, overtaken=True)
                 report = _replace(connection, service, tables)
                 connection.execute("COMMIT")
                 connection.execute("PRAGMA busy_timeout=200")  # readers that hold the WAL longer leave it to the next
@@ -83,6 +91,22 @@ class SqliteOnline:
         (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
         if mode != "wal":
             raise SetupError(f"{self.path} cannot have a WAL.\nHint: put the online store on a local disk.")
+
+
+def _published(connection: sqlite3.Connection, service: str) -> tuple[int, str] | None:
+    select = "SELECT generation, record FROM services WHERE service = ?"
+    found: tuple[int, str] | None = connection.execute(select, (service,)).fetchone()
+    return found
+
+
+def _is_overtaken(connection: sqlite3.Connection, service: ServiceRecord, seen: int) -> bool:
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'services'").fetchone() is None:
+        return False
+    found = _published(connection, service.service)
+    if found is None or found[0] == seen:
+        return False
+    record = ServiceRecord.from_json(found[1])
+    return record == service or service.is_older_than(record)
 
 
 def _replace(connection: sqlite3.Connection, service: ServiceRecord, tables: Iterable[ViewRows]) -> PublishReport:

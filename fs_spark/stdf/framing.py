@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from fs_spark.compiled import njit
 
 KINDS: Final[dict[str, int]] = {
     name: typ << 8 | sub

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from fs_spark.compiled import njit
 from fs_spark.errors import StdfError
 from fs_spark.stdf.framing import KINDS, survey
 

@@ -16,8 +16,8 @@ from fs_spark import names as n
 from fs_spark.errors import ReproductionError, RequestError, SchemaError, TableConflictError
 from fs_spark.registry import RegistryState
 from fs_spark.schemas import TRAINING_SETS, TableLayout
-from fs_spark.tables import Tables
-from fs_spark.training.chosen import Prefix, choose_views
+from fs_spark.tables import SWAPS, Tables, pause
+from fs_spark.training.chosen import ChosenView, Prefix, choose_views
 from fs_spark.training.content import column_digests, digest_of, empty_shares
 from fs_spark.training.manifest import FORMAT, code_versions
 from fs_spark.training.pinned import joined_views, pin_views, pinned_frames
@@ -56,6 +56,23 @@ def _spine(
     return spine, None
 
 
+def _check_keys(columns: Sequence[str], chosen: Sequence[ChosenView]) -> None:
+    """Raises SchemaError that names every view which cannot be joined to such a spine, and the keys that it lacks."""
+    lacking: dict[tuple[str, ...], list[str]] = {}
+    for c in chosen:
+        missing = tuple(key for key in c.view.keys if key not in columns)
+        if missing:
+            lacking.setdefault(missing, []).append(c.view.qualified)
+    if lacking:
+        faults = [
+            f"the spine lacks the key{'s' if len(keys) > 1 else ''} {', '.join(map(repr, keys))} of {', '.join(views)}"
+            for keys, views in lacking.items()
+        ]
+        rest = [c.view.qualified for c in chosen if all(c.view.qualified not in views for views in lacking.values())]
+        hint = f"ask for features of {', '.join(rest)} alone" if rest else "add the keys to the spine"
+        raise SchemaError("\n".join(faults) + f"\nHint: {hint}; the spine has {', '.join(columns)}")
+
+
 def _taken(before: dict[str, Any], rows: int, digest: str) -> TableConflictError:
     content = before["content"]
     return TableConflictError(
@@ -81,6 +98,7 @@ def build_training_set(
     chosen = choose_views(references, state, prefix=prefix)
     rules.check(chosen)
     given, reference = _spine(tables, spine, rules)
+    _check_keys(given.columns, chosen)
     pinned = pin_views(tables, chosen, rules)
     frames = pinned_frames(tables, pinned)
     views = joined_views(pinned, frames)
@@ -110,6 +128,7 @@ def build_training_set(
             "views": pinned,
             "configuration": state.configuration,
         }
+        log.info("%s: %d spine rows, %d views", name, spine_rows, len(pinned))
         before = find_manifest(tables, name)
         if before is not None and {key: before.get(key) for key in request} == json.loads(json.dumps(request)):
             log.info("training set %s exists with these very inputs", name)
@@ -119,6 +138,7 @@ def build_training_set(
         joined = as_of_join(rows, views, timestamp=timestamp, pruning=pruning, heavy=heavy)
         joined = joined.persist(StorageLevel.DISK_ONLY)
         digest, count = digest_of(joined)
+        log.info("%s: joined, digest %s", name, digest[:12])
         if before is not None:
             if before["content"]["digest"] == digest:
                 return opened(tables, before)
@@ -145,20 +165,48 @@ def build_training_set(
         if joined is not None:
             joined.unpersist()
     _verify(tables, manifest)
+    return _record(tables, manifest)
+
+
+def _record(tables: Tables, manifest: dict[str, Any]) -> TrainingSet:
+    """Writes the manifest, last of all; of two builds of one name at once the first one stands.
+
+    Raises     TableConflictError where the other one has other content
+    """
+    content = manifest["content"]
     tables.create(n.TRAINING_SETS, TRAINING_SETS)
     text = json.dumps(manifest, sort_keys=True)
-    row = tables.spark.createDataFrame([(name, digest, text)], TRAINING_SETS.schema)
-    tables.append(n.TRAINING_SETS, row.coalesce(1), made_from={"training_set": manifest})
-    return opened(tables, json.loads(text))
+    row = tables.spark.createDataFrame([(manifest["name"], content["digest"], text)], TRAINING_SETS.schema)
+    for attempt in range(SWAPS):
+        version = tables.version(n.TRAINING_SETS)
+        first = find_manifest(tables, manifest["name"], version)
+        if first is not None:
+            if content["table"] is not None and first["content"]["table"] == content["table"]:
+                tables.restore(content["table"], first["content"]["delta_version"])
+            if first["content"]["digest"] == content["digest"]:
+                log.info("training set %s was built by another job meanwhile, with the same rows", manifest["name"])
+                return opened(tables, first)
+            raise _taken(first, content["rows"], content["digest"])
+        made_from = {"training_set": manifest}
+        if tables.swap(n.TRAINING_SETS, row.coalesce(1), based_on=version, made_from=made_from) is not None:
+            return opened(tables, json.loads(text))
+        pause(attempt)
+    raise TableConflictError(
+        f"others wrote to table {n.TRAINING_SETS} {SWAPS} times in a row before this job could. Hint: run it again"
+    )
 
 
 def _store(tables: Tables, manifest: dict[str, Any], rows: DataFrame) -> None:
-    """Writes what is kept into a table of its own, whose commit holds the manifest as far as it is known by then."""
+    """Writes what is kept into a table of its own, whose commit holds the manifest as far as it is known by then.
+
+    Each write is the whole content of its version, whatever an unfinished build left there or another one writes.
+    """
     content = manifest["content"]
     content["table"] = n.TRAINING_PREFIX + manifest["name"]
-    tables.create(content["table"], TableLayout(StructType(rows.schema.fields)), anew=True)
-    tables.append(content["table"], rows, made_from={"training_set": manifest})
-    content["delta_version"] = tables.version(content["table"])
+    if not tables.exists(content["table"]):
+        tables.create(content["table"], TableLayout(StructType(rows.schema.fields)))
+    made_from = {"training_set": manifest}
+    content["delta_version"] = tables.overwrite_as_version(content["table"], rows, made_from=made_from)
 
 
 def _verify(tables: Tables, manifest: dict[str, Any]) -> None:

@@ -23,7 +23,8 @@ def pin_views(tables: Tables, chosen: Sequence[ChosenView], rules: TrainingRules
     require_materialized(tables, chosen)
     pinned = []
     for c in chosen:
-        view, made_from = c.view, tables.watermark(c.view.table)
+        view = c.view
+        version, made_from = tables.standing(view.table)
         ttl = rules.ttl.get(view.name, view.ttl)
         pinned.append(
             {
@@ -33,7 +34,7 @@ def pin_views(tables: Tables, chosen: Sequence[ChosenView], rules: TrainingRules
                 "bindings": made_from.get("bindings", {}),
                 "sources": made_from.get("sources", {}),
                 "table": view.table,
-                "delta_version": tables.version(view.table),
+                "delta_version": version,
                 "keys": list(view.keys),
                 "parameters": list(view.parameters),
                 "boundary": view.boundary,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ from fs_spark.training.pinned import joined_views, pinned_frames
 from fs_spark.training.saved import TrainingSet, find_manifest, manifests, spine_of
 from fs_spark.training.statistics import heavy_keys, spine_statistics
 from fs_spark.transforms.as_of import as_of_join
+
+log = logging.getLogger(__name__)
 
 
 def needed_versions(manifest: Mapping[str, Any], *, from_source: bool) -> set[tuple[str, int]]:
@@ -91,6 +94,7 @@ def reproduce_training_set(
     pruning = spine_statistics(spine, stored, timestamp)
     heavy = heavy_keys(spine, stored, timestamp, spine_rows) if not from_source else []
     rebuilt = as_of_join(spine, stored, timestamp=timestamp, pruning=pruning, heavy=heavy)
+    log.info("%s: %d spine rows are joined with %d views", name, spine_rows, len(views))
     digest, rows = digest_of(rebuilt)
     if digest != manifest["content"]["digest"]:
         raise ReproductionError(_differences(tables, manifest, rebuilt, digest, rows))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from fs_spark import names as n
@@ -120,15 +121,28 @@ def manifests(tables: Tables) -> dict[str, dict[str, Any]]:
     """Every saved manifest by name."""
     if not tables.exists(n.TRAINING_SETS):
         return {}
-    rows = tables.read(n.TRAINING_SETS).select("name", "manifest").collect()
-    return {row["name"]: read_manifest(row["manifest"], row["name"]) for row in sorted(rows, key=lambda r: r["name"])}
+    by_name: dict[str, list[Row]] = {}
+    for row in tables.read(n.TRAINING_SETS).select("name", "manifest").collect():
+        by_name.setdefault(row["name"], []).append(row)
+    return {name: read_manifest(_first(rows)["manifest"], name) for name, rows in sorted(by_name.items())}
 
 
-def find_manifest(tables: Tables, name: str) -> dict[str, Any] | None:
+def find_manifest(tables: Tables, name: str, version: int | None = None) -> dict[str, Any] | None:
+    """The saved manifest of this name (at a version of their table); of several, by `_first`, the same one always."""
     if not tables.exists(n.TRAINING_SETS):
         return None
-    rows = tables.read(n.TRAINING_SETS).where(F.col("name") == name).collect()
-    return read_manifest(rows[0]["manifest"], name) if rows else None
+    rows = tables.read(n.TRAINING_SETS, version).where(F.col("name") == name).collect()
+    return read_manifest(_first(rows)["manifest"], name) if rows else None
+
+
+def _first(rows: Sequence[Row]) -> Row:
+    """Of the manifests that builds at once saved under one name, before that was refused: the least kept version."""
+
+    def order(row: Row) -> tuple[int, str]:
+        kept = json.loads(row["manifest"]).get("content", {}).get("delta_version")
+        return (kept if kept is not None else -1, row["manifest"])
+
+    return min(rows, key=order)
 
 
 class TrainingSets(Mapping[str, TrainingSet]):

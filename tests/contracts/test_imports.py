@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 LEVELS = {
     "errors": 0,
     "names": 0,
+    "compiled": 0,
     "wafer": 1,
     "kernels": 1,
     "features": 2,
@@ -25,6 +26,8 @@ LEVELS = {
     "jvm": 3,
     "transforms": 4,
     "session": 4,
+    "commits": 3,
+    "promises": 4,
     "tables": 5,
     "registry": 6,
     "ingest": 6,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pyspark.sql import Row
@@ -15,7 +16,7 @@ from fs_spark.names import CONFLICTING_RUN, DUPLICATE, INGESTED, SUPERSEDED, TRU
 def read(source: int, file_id: str, *runs: str, status: str = INGESTED, extends: Sequence[str] = ()) -> Any:
     file = Row(
         file_id=file_id, path=f"{file_id}.stdf", status=status, reason=None, settings="s", decompressed_bytes=9,
-        run_keys=json.dumps(runs),
+        run_keys=json.dumps(runs), batch_id=None, parts=1,
     )  # fmt: skip
     return Row(source=source, file=file, extends=list(extends))
 
@@ -59,8 +60,20 @@ def test_in_one_delivery_the_whole_file_goes_before_the_cut_one() -> None:
 
 
 def test_a_file_read_again_does_not_conflict_with_itself() -> None:
-    assert outcome([read(0, "a", "other lot")], stored("a", "r1")) == ([INGESTED], {})
+    with_other_settings = {"a": replace(stored("a", "r1")["a"], settings="older")}
+    decisions, _ = decide([read(0, "a", "other lot")], with_other_settings, again=True)
+    assert [decision.status for decision in decisions] == [INGESTED]
     assert outcome([read(0, "a", "r1")], stored("a", "r1", status=SUPERSEDED)) == ([DUPLICATE], {})
+
+
+def test_a_file_that_another_job_stored_since_it_was_read_is_a_duplicate() -> None:
+    same, older = stored("a", "r1"), {"a": replace(stored("a", "r1")["a"], settings="older")}
+    for known, again, status in ((same, False, DUPLICATE), (same, True, DUPLICATE), (older, False, DUPLICATE)):
+        (decision,), _ = decide([read(0, "a", "r1")], known, again=again)
+        assert decision.status == status
+        assert decision.reason == "these bytes were ingested before"
+    (decision,), _ = decide([read(0, "a", "r1")], same, again=True, anew=["a"])  # its rows are broken
+    assert decision.status == INGESTED
 
 
 def test_a_file_that_is_set_aside_again_for_the_same_reason_is_unchanged() -> None:

@@ -359,10 +359,12 @@ def materialize(
             moved = tables.read(name).select(*columns).repartition(F.col("lot_id"))
             moved.write.format("delta").mode("overwrite").save(str(folder / f"floor_{name}"))
         floor_s = time.perf_counter() - start
-        tables.create(view.table, view_layout(view), anew=True)
+        tables.create(view.table, view_layout(view))
+        tables.delete(view.table, "true")
         start = time.perf_counter()
         outcome = materialize_view(snapshot, view, bound, full=True)
         run_s = time.perf_counter() - start
+        assert outcome is not None
         assert outcome.units_changed > 0
         best = [min(best[0], floor_s), min(best[1], run_s)] if repeat else best
     return [measured("materialize", best[0], best[1], wide.count())]

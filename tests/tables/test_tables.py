@@ -15,7 +15,7 @@ from pyspark.sql.types import DoubleType, IntegerType, StringType, StructField, 
 from fs_spark.config import load_configuration
 from fs_spark.errors import RetentionError, SchemaError
 from fs_spark.schemas import LAYOUTS, TableLayout, view_layout
-from fs_spark.tables import Tables
+from fs_spark.tables import Tables, is_one_of
 from tests.rows import frame_of, rows_of, settings
 
 HORIZON = "interval 3650 days"
@@ -129,11 +129,26 @@ def test_another_schema_is_refused_and_nothing_changed(lots: Tables) -> None:
     assert len(content(lots)) == 3
 
 
-def test_anew_replaces_what_was_left_behind(lots: Tables) -> None:
-    lots.create("lots", TableLayout(StructType([StructField("name", StringType(), False)])), anew=True)
+def test_columns_that_came_since_are_added_and_rows_keep(lots: Tables) -> None:
+    wider = TableLayout(StructType([*LAYOUT.schema.fields, StructField("batch_id", StringType())]))
+    again = Tables(lots.spark, root=lots.root, catalog=None, horizon=HORIZON)
+    again.create("lots", wider)
+    assert content(lots)[0] == ("A", "1", 1.0, None)
+    assert lots.version("lots") == 2
+    again.create("lots", wider)
+    assert lots.version("lots") == 2
+    required = TableLayout(StructType([*wider.schema.fields, StructField("key", StringType(), False)]))
+    with pytest.raises(SchemaError, match="key: absent"):
+        again.create("lots", required)
+
+
+def test_a_whole_content_is_one_version_whatever_the_columns_were(lots: Tables) -> None:
+    named = frame_of(lots.spark, [{"name": "x"}], "name string")
+    assert lots.overwrite_as_version("lots", named, made_from={"step": 2}) == 2
     assert lots.read("lots").columns == ["name"]
-    assert lots.read("lots").isEmpty()
+    assert content(lots) == [("x",)]
     assert detail(lots, "lots")["properties"]["delta.logRetentionDuration"] == HORIZON
+    assert content(lots, version=1) == [("A", "1", 1.0), ("A", "2", 2.0), ("B", "1", 3.0)]
 
 
 def test_a_name_that_is_none_is_refused(tables: Tables) -> None:
@@ -144,19 +159,13 @@ def test_a_name_that_is_none_is_refused(tables: Tables) -> None:
 # Writing.
 
 
-def test_once_as_adds_no_second_copy_and_no_version(lots: Tables) -> None:
-    batch = rows(lots, ("C", "1", 4.0))
-    for _ in range(2):
-        lots.append("lots", batch, once_as="digest-of-batch")
-        assert len(content(lots)) == 4
-        assert lots.version("lots") == 2
-    lots.append("lots", batch, once_as="another")
-    assert len(content(lots)) == 5
+def replace(tables: Tables, frame: DataFrame, *keys: str, **more: Any) -> int | None:
+    return tables.swap("lots", frame, based_on=tables.version("lots"), replacing=keys, **more)
 
 
 def test_columns_are_written_by_name(lots: Tables) -> None:
     lots.append("lots", rows(lots, ("C", "9", 4.0)).select("value", "wafer_id", "lot_id"))
-    lots.replace("lots", rows(lots, ("B", "1", 5.0)).select("wafer_id", "value", "lot_id"), ["lot_id", "wafer_id"])
+    replace(lots, rows(lots, ("B", "1", 5.0)).select("wafer_id", "value", "lot_id"), "lot_id", "wafer_id")
     assert content(lots) == [("A", "1", 1.0), ("A", "2", 2.0), ("B", "1", 5.0), ("C", "9", 4.0)]
 
 
@@ -164,9 +173,8 @@ def test_replace_touches_only_the_units_of_its_rows(lots: Tables) -> None:
     """A unit that shares one key of two stays, new units are added, and it is one commit."""
     before = lots.version("lots")
     lots.append("lots", rows(lots, ("A", "1", 1.5), ("B", "2", 6.0)))
-    lots.replace(
-        "lots", rows(lots, ("A", "1", 7.0), ("B", "1", 8.0), ("B", "1", 9.0), ("C", "1", None)), LAYOUT.cluster_by
-    )
+    units = rows(lots, ("A", "1", 7.0), ("B", "1", 8.0), ("B", "1", 9.0), ("C", "1", None))
+    assert replace(lots, units, *LAYOUT.cluster_by) == before + 2
     assert content(lots) == [
         ("A", "1", 7.0),
         ("A", "2", 2.0),
@@ -175,10 +183,51 @@ def test_replace_touches_only_the_units_of_its_rows(lots: Tables) -> None:
         ("B", "2", 6.0),
         ("C", "1", None),
     ]
-    assert lots.version("lots") == before + 2
-    lots.replace("lots", rows(lots, ("B", "7", 0.0)), ["lot_id"])
+    replace(lots, rows(lots, ("B", "7", 0.0)), "lot_id")
     assert [row[:2] for row in content(lots)] == [("A", "1"), ("A", "2"), ("B", "7"), ("C", "1")]
     assert len(content(lots, version=before)) == 3
+
+
+def test_a_swap_writes_only_from_the_version_that_it_was_decided_from(lots: Tables) -> None:
+    seen = lots.version("lots")
+    assert lots.swap("lots", rows(lots, ("C", "1", 1.0)), based_on=seen, made_from={"by": 1}) == seen + 1
+    assert lots.swap("lots", rows(lots, ("D", "1", 2.0)), based_on=seen) is None
+    assert lots.swap("lots", rows(lots, ("C", "1", 3.0)), based_on=seen, replacing=["lot_id"]) is None
+    assert lots.swap("lots", rows(lots), based_on=seen, replacing="lot_id = 'A'") is None
+    assert [row[0] for row in content(lots)] == ["A", "A", "B", "C"]
+    assert (lots.version("lots"), lots.watermark("lots")) == (seen + 1, {"by": 1})
+    # what is not decided from the content goes beside it: appends, OPTIMIZE, properties
+    lots.append("lots", rows(lots, ("E", "1", 2.0)))
+    lots.spark.sql(f"OPTIMIZE {lots.identifier('lots')}").collect()
+    seen = lots.version("lots")
+    assert lots.swap("lots", rows(lots, ("D", "1", 2.0)), based_on=seen - 1) == seen + 1
+    assert [row[0] for row in content(lots)] == ["A", "A", "B", "C", "D", "E"]
+    # also after a RESTORE, which takes the rows of a swap but not its number
+    lots.restore("lots", 1)
+    seen = lots.version("lots")
+    assert lots.swap("lots", rows(lots, ("D", "2", 2.0)), based_on=seen) == seen + 1
+    assert content(lots)[-1] == ("D", "2", 2.0)
+
+
+def test_of_swaps_at_once_one_wins(lots: Tables) -> None:
+    seen = lots.version("lots")
+    won: list[int | None] = []
+    jobs = [
+        lambda name=name: won.append(lots.swap("lots", rows(lots, (name, "1", 1.0)), based_on=seen)) for name in "WXYZ"
+    ]
+    assert in_threads(*jobs) == []
+    assert sorted(map(str, won)) == [str(seen + 1), "None", "None", "None"]
+    assert len(content(lots)) == 4
+
+
+def test_tables_made_at_once_are_made_once(tables: Tables) -> None:
+    def job(name: str) -> None:
+        own = Tables(tables.spark, root=tables.root, catalog=None, horizon=HORIZON)
+        own.create("lots", LAYOUT)
+        own.append("lots", rows(own, (name, "1", 1.0)))
+
+    assert in_threads(*(lambda name=name: job(name) for name in "ABC")) == []
+    assert [row[0] for row in content(tables)] == ["A", "B", "C"]
 
 
 def test_half_a_million_of_a_million_rows_are_replaced_without_broadcast(tables: Tables) -> None:
@@ -192,7 +241,7 @@ def test_half_a_million_of_a_million_rows_are_replaced_without_broadcast(tables:
     with settings(tables.spark, {"spark.sql.autoBroadcastJoinThreshold": "-1"}):
         tables.append("lots", million)
         half = million.where("lot_id = 'L1'").withColumn("value", -F.col("value"))
-        tables.replace("lots", half, ["lot_id", "wafer_id"])
+        replace(tables, half, "lot_id", "wafer_id")
     counted = (
         tables.read("lots")
         .groupBy("lot_id")
@@ -205,18 +254,16 @@ def test_half_a_million_of_a_million_rows_are_replaced_without_broadcast(tables:
     ]
 
 
-def test_delete_units_quotes_its_literals(lots: Tables) -> None:
+def test_conditions_quote_their_values(lots: Tables) -> None:
     odd = ["O'Brien\\x", 'say "L1"', "a\\'b", "\\", "L1' OR '1'='1", "100%_", "line\nbreak", "µ"]
-    lots.append("lots", rows(lots, *((name, "1", 0.0) for name in odd), ("O'Brien\\x", "2", 5.0)))
+    lots.append("lots", rows(lots, *((name, "1", 0.0) for name in odd)))
     before = lots.version("lots")
-    lots.delete_units("lots", [{"lot_id": "O'Brien\\x", "wafer_id": "1"}, {"lot_id": "A", "wafer_id": "2"}])
-    left = content(lots)
-    assert ("O'Brien\\x", "2", 5.0) in left
-    assert len(left) == 3 + len(odd) + 1 - 2
+    lots.delete("lots", is_one_of("lot_id", ["O'Brien\\x"]))
+    assert [row[0] for row in content(lots)] == sorted(["A", "A", "B", *odd[1:]])
     assert lots.version("lots") == before + 1
-    lots.delete_units("lots", [{"lot_id": name} for name in odd])
-    assert content(lots) == [("A", "1", 1.0), ("B", "1", 3.0)]
-    lots.delete_units("lots", [])
+    lots.swap("lots", rows(lots, ("\\", "2", 1.0)), based_on=before + 1, replacing=is_one_of("lot_id", odd))
+    assert content(lots) == [("A", "1", 1.0), ("A", "2", 2.0), ("B", "1", 3.0), ("\\", "2", 1.0)]
+    lots.delete("lots", is_one_of("lot_id", ["none such"]))
     assert lots.version("lots") == before + 2
 
 
@@ -231,9 +278,9 @@ def test_overwrite_leaves_its_rows_alone(lots: Tables) -> None:
 
 def test_the_watermark_follows_restore(lots: Tables) -> None:
     assert lots.watermark("lots") == {"step": 1}
-    lots.replace("lots", rows(lots, ("A", "1", 5.0)), ["lot_id", "wafer_id"], made_from={"step": 2})
+    replace(lots, rows(lots, ("A", "1", 5.0)), "lot_id", "wafer_id", made_from={"step": 2})
     second = lots.version("lots")
-    lots.delete_units("lots", [{"lot_id": "B"}])  # says nothing: the replacement before it is still in force
+    lots.delete("lots", "lot_id = 'B'")  # says nothing: the replacement before it is still in force
     assert lots.watermark("lots") == {"step": 2}
     lots.spark.sql(f"RESTORE TABLE {lots.identifier('lots')} TO VERSION AS OF 1").collect()
     assert lots.watermark("lots") == {"step": 1}
@@ -263,7 +310,7 @@ def test_after_a_restore_by_time_nobody_says_what_the_rows_are_made_from(lots: T
 def test_the_history_is_newest_first(lots: Tables) -> None:
     commits = lots.history("lots")
     assert [(c.version, c.operation) for c in commits] == [(1, "WRITE"), (0, "CREATE TABLE")]
-    assert commits[0].metadata == {"fs_spark": {"step": 1}}
+    assert commits[0].metadata["fs_spark"] == {"step": 1}
     assert [c.version for c in lots.history("lots", limit=1)] == [1]
 
 
@@ -295,28 +342,16 @@ def in_threads(*actions: Callable[[], None]) -> list[BaseException]:
     return faults
 
 
-def test_two_writers_of_different_lots_both_succeed(lots: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Delta lets one of them fail; it is tried again."""
-    conflicts: list[BaseException] = []
-    real = lots._retried
+def test_a_write_that_others_disturb_is_tried_again(lots: Tables) -> None:
+    """Properties change under a running write; Delta fails the write, and it is tried again."""
 
-    def noted(name: str, action: Callable[[], None]) -> None:
-        def once() -> None:
-            try:
-                action()
-            except Exception as fault:
-                conflicts.append(fault)
-                raise
+    def alter() -> None:
+        for _ in range(3):
+            lots.set_retention("lots", HORIZON, HORIZON)
 
-        real(name, once)
+    def write(first: float) -> None:
+        for k in range(4):
+            lots.append("lots", rows(lots, ("C", "1", first + k)))
 
-    monkeypatch.setattr(lots, "_retried", noted)
-    keys = ["lot_id", "wafer_id"]
-    for turn in range(3):
-        value = 10.0 + turn
-        a, b = rows(lots, ("A", "1", value)), rows(lots, ("B", "1", -value))
-        assert in_threads(lambda a=a: lots.replace("lots", a, keys), lambda b=b: lots.replace("lots", b, keys)) == []  # type: ignore[misc]
-        assert content(lots) == [("A", "1", value), ("A", "2", 2.0), ("B", "1", -value)]
-        if conflicts:
-            break
-    assert conflicts, "no conflict came about, so nothing was shown"
+    assert in_threads(alter, lambda: write(0.0), lambda: write(10.0)) == []
+    assert len(content(lots)) == 3 + 8

@@ -13,11 +13,12 @@ from pyspark.sql import SparkSession
 from pyspark.sql.types import DoubleType, StringType, StructField, StructType
 
 from fs_spark import names as n
+from fs_spark.commits import Commit
 from fs_spark.errors import RequestError, RetentionError
 from fs_spark.registry import Registry
 from fs_spark.retention import VacuumReport, vacuum
 from fs_spark.schemas import TableLayout
-from fs_spark.tables import Commit, Tables
+from fs_spark.tables import Tables
 from tests.rows import frame_of, rows_of, settings
 from tests.training.manifests import manifest_of, save, view_part
 
@@ -44,7 +45,7 @@ def write(tables: Tables, name: str, *lots: str, value: float, replace: bool = F
     rows = frame_of(tables.spark, [{"lot_id": lot, "value": value} for lot in lots], SCHEMA).coalesce(1)
     tables.create(name, LAYOUT)
     if replace:
-        tables.replace(name, rows, ["lot_id"])
+        tables.swap(name, rows, based_on=tables.version(name), replacing=["lot_id"])
     else:
         tables.append(name, rows)
     return tables.version(name)
