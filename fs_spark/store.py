@@ -79,7 +79,7 @@ class FeatureStore:
     def __repr__(self) -> str:
         store = self.config.store
         place = self.config.root if store.catalog is None else store.catalog
-        return f"FeatureStore({str(place)!r}, {len(self.config.views)} views, {len(self.config.services)} services)"
+        return f"FeatureStore({str(place)!r}, views={len(self.config.views)}, services={len(self.config.services)})"
 
     @property
     def _tables(self) -> Tables:

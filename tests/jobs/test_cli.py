@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from fs_spark import cli
+from fs_spark import FeatureStore, cli
+from fs_spark.errors import SetupError
 from fs_spark.features.catalogue import CATALOGUE
+from fs_spark.session import without_package
+from fs_spark.store import _on_workers
 from tests.stores import label_spine, new_folder, open_store, versions, write_lot
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -214,3 +217,64 @@ def test_features_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     code, _, err = run(capsys, tmp_path, "features", "outcome_clusters")
     assert code == 2
     assert "did you mean 'outcome_cluster'?" in err
+
+
+def test_a_mistyped_verb_has_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    for word, hint in (("materialise", "did you mean 'materialize'?"), ("xyzzy", "fs-spark --help lists the verbs")):
+        with pytest.raises(SystemExit) as ended:
+            cli.main([word])
+        assert ended.value.code == 2
+        assert f"'{word}' is not a verb of fs-spark. Hint: {hint}" in capsys.readouterr().err
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, "fs_spark 0.1.0\n")
+
+
+def test_a_terminal_that_is_not_utf_8_gets_escapes(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "fs_spark.cli", "init", str(tmp_path / "µ")]
+    done = subprocess.run(command, capture_output=True, env=environment, timeout=60, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert b"\\xb5" in done.stdout
+
+
+def test_a_store_and_its_reports_are_short_to_read(folder: Path) -> None:
+    store = FeatureStore.open(folder / "conf" / "store.yaml")
+    assert repr(store) == f"FeatureStore('{folder / 'store'}', views=4, services=1)"
+
+
+def test_where_the_workers_lack_the_package_one_line_says_what_to_set() -> None:
+    text = "An exception was thrown from the Python worker:\n" + "  File x\n" * 60
+    told = without_package(RuntimeError(text + "ModuleNotFoundError: No module named 'fs_spark'"))
+    assert told is not None
+    assert str(told).startswith("the Python of the Spark workers has no package 'fs_spark'. Hint: ")
+    assert all(word in str(told) for word in ("PYSPARK_PYTHON", "--py-files", "--archives"))
+    assert "\n" not in str(told)
+    assert without_package(RuntimeError(text + "ValueError: 3")) is None
+    store = FeatureStore.__new__(FeatureStore)
+
+    def verb(self: FeatureStore) -> None:
+        raise RuntimeError(text + "ModuleNotFoundError: No module named 'numba'")
+
+    with pytest.raises(SetupError, match="has no package 'numba'"):
+        _on_workers(verb)(store)
+
+
+def test_what_the_jvm_prints_is_hidden_and_shown_where_it_does_not_start(tmp_path: Path) -> None:
+    code = (
+        "import logging, os, sys\n"
+        "logging.basicConfig(level='INFO', format='%(message)s')\n"
+        "from fs_spark.jvm import hide_jvm_output, jvm_output_hidden\n"
+        "hide_jvm_output(True)\n"
+        "with jvm_output_hidden():\n    os.system('echo ivy; echo log4j >&2')\n"
+        "print('after', flush=True)\n"
+        "try:\n"
+        "    with jvm_output_hidden():\n        os.system('echo no memory >&2'); raise RuntimeError\n"
+        "except RuntimeError:\n    pass\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.stdout == "after\n"
+    assert done.stderr == "what the JVM printed last:\nno memory\n"
