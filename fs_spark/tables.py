@@ -170,7 +170,7 @@ class Tables:
         properties = {
             **dict.fromkeys(_RETENTION, self.horizon),
             "delta.enableInCommitTimestamps": "true",
-            "delta.enableDeletionVectors": "true",
+            "delta.enableDeletionVectors": str(layout.replaced_in_place).lower(),
         }
         listed = ", ".join(f"'{key}' = '{value}'" for key, value in properties.items())
         clustered = f"CLUSTER BY ({', '.join(layout.cluster_by)})" if layout.cluster_by else ""
@@ -363,8 +363,21 @@ class Tables:
     def replace(
         self, name: str, frame: DataFrame, keys: Sequence[str], *, made_from: dict[str, Any] | None = None
     ) -> None:
-        """Replaces all rows that share `keys` with a row of `frame`, in one commit."""
+        """Replaces all rows that share `keys` with a row of `frame`, in one commit.
+
+        Needs a table with deletion vectors: without them Delta 4.4 fails where the rows are not broadcast.
+        """
         self._write(name, frame, "overwrite", {"replaceUsing": ", ".join(keys), **self._options(made_from)})
+
+    def replace_where(
+        self, name: str, frame: DataFrame, key: str, values: Iterable[str], *, made_from: dict[str, Any] | None = None
+    ) -> None:
+        """Replaces the rows whose `key` is one of `values` by `frame`, which has no others, in one commit.
+
+        Files that hold such rows are written anew, so that the table needs no deletion vectors.
+        """
+        chosen = f"`{key}` IN ({', '.join(map(_quoted, values))})"
+        self._write(name, frame, "overwrite", {"replaceWhere": chosen, **self._options(made_from)})
 
     def overwrite(self, name: str, frame: DataFrame, *, made_from: dict[str, Any] | None = None) -> None:
         self._write(name, frame, "overwrite", self._options(made_from))

@@ -106,7 +106,7 @@ def _append_all(tables: Tables, frames: dict[str, DataFrame], ids: Sequence[str]
         for name in names:
             if name in there:  # of an unfinished ingest, or of another configuration
                 log.info("%s: the rows of these files are written anew", name)
-                tables.replace(name, frames[name], [n.FILE_ID])
+                tables.replace_where(name, frames[name], n.FILE_ID, ids)
             else:
                 tables.append(name, frames[name], once_as=batch)
 
@@ -177,4 +177,5 @@ def _write_files(tables: Tables, rows: Sequence[dict[str, object]], superseded: 
         update = update.unionByName(
             old.withColumns({"status": F.lit(n.SUPERSEDED), "reason": F.lit("a later delivery holds the whole run")})
         )
-    tables.replace(n.FILES, update.coalesce(1), [n.FILE_ID])
+    written = dict.fromkeys([*(str(row[n.FILE_ID]) for row in rows), *superseded])
+    tables.replace_where(n.FILES, update.coalesce(1), n.FILE_ID, written)
