@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql.types import DataType, DoubleType, IntegralType, NullType, TimestampNTZType, TimestampType
 
 from fs_spark import names as n
-from fs_spark.errors import LeakageError, RequestError, SchemaError
+from fs_spark.errors import LeakageError, RequestError, SchemaError, zone_hint
 from fs_spark.features.feature import Boundary
 from fs_spark.transforms.ordering import comparable, is_orderable
 
@@ -167,10 +167,12 @@ def _key_faults(spine: _Named, view: AsOfView, frame: _Named) -> list[str]:
 def _time_faults(frame: _Named, name: str, what: str) -> list[str]:
     kind = frame.kind(name)
     if isinstance(kind, TimestampNTZType):
-        return [
-            f"{what} {name!r} is a timestamp without a zone. Hint: say which zone it is in, for example "
-            f"F.to_utc_timestamp({name!r}, 'Europe/Berlin') cast to timestamp"
-        ]
+        text = f"F.col({name!r}).cast('string')"  # a cast to timestamp would take the session's zone
+        hint = zone_hint(
+            f"F.concat({text}, F.lit(' UTC')).cast('timestamp')",
+            f"F.concat({text}, F.lit(' ' + zone)).cast('timestamp')",
+        )
+        return [f"{what} {name!r} is a timestamp without a zone. {hint}"]
     if kind is not None and not isinstance(kind, TimestampType):
         return [f"{what} {name!r} is {kind.simpleString()}. Hint: cast it to a timestamp in UTC"]
     return []
