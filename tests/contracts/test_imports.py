@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 LEVELS = {
     "errors": 0,
     "names": 0,
+    "documents": 1,
     "wafer": 1,
     "kernels": 1,
     "features": 2,
