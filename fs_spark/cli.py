@@ -72,7 +72,9 @@ def _inspect(args: argparse.Namespace) -> Answer:
     from fs_spark.stdf.inspection import inspect_file
     from fs_spark.stdf.suggest import suggest
 
-    config = load_configuration(args.conf) if Path(args.conf).exists() else None
+    config = load_configuration(args.conf, strict=False) if Path(args.conf).exists() else None
+    if config is not None:
+        config.require("products")
     found = read_stdf(args.file, products=config.products if config else None)
     report = inspect_file(found, args.file)
     if not args.suggest:

@@ -1,7 +1,7 @@
 """The configuration folder: store, testers, products, other inputs, views and services, read once and frozen.
 
-Unknown keys are refused. All faults of all files are collected and raised together, each with its
-file and key, so that one run of `fs-spark plan` shows everything there is to mend.
+Unknown keys are refused. All faults of all files are collected, each with its file, line and key, so that one run of
+`fs-spark plan` shows everything there is to mend. A verb is stopped by faults of what it needs, not by others.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
+from fs_spark.documents import Document, read_document
 from fs_spark.errors import ConfigError
 from fs_spark.features.view import FeatureService, FeatureView
 from fs_spark.inputs.rules import InputEntry, InputsFile
+from fs_spark.stdf.quantity import powers_between
 from fs_spark.stdf.rules import Availability, Duration, Frozen, ProductConfig, TesterConfig
 
 
@@ -73,18 +74,11 @@ class ProductsFile(Frozen):
     products: tuple[ProductConfig, ...] = ()
 
     @model_validator(mode="after")
-    def _units_agree(self) -> ProductsFile:
+    def _products_differ(self) -> ProductsFile:
         names = [p.product_id for p in self.products]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"product_id given twice: {twice}")
-        units: dict[str, dict[str, str]] = {}
-        for product in self.products:
-            for name, parameter in product.parameters.items():
-                units.setdefault(name, {})[product.product_id] = parameter.unit
-        mixed = {name: of for name, of in units.items() if len(set(of.values())) > 1}
-        if mixed:
-            raise ValueError(f"two units under one parameter name: {mixed}. Hint: give each unit its own name")
         return self
 
 
@@ -101,6 +95,11 @@ class ServicesFile(Frozen):
         return data
 
 
+Part = Literal["testers", "products", "inputs", "services", "views", "units", "parameters"]
+"""What a fault concerns; `units` are those of products' parameters, `parameters` those that views name and no product
+maps: no file is ingested by either."""
+
+
 class Configuration(Frozen):
     """Everything under the configuration folder."""
 
@@ -111,6 +110,16 @@ class Configuration(Frozen):
     inputs: tuple[InputEntry, ...]
     views: tuple[FeatureView, ...]
     services: dict[str, FeatureService]
+    faults: dict[Part, tuple[str, ...]] = Field(default={}, repr=False)
+    """What `load_configuration(..., strict=False)` found, by what it concerns."""
+    places: dict[str, str] = Field(default={}, repr=False)
+    """Where a parameter stands, `product/parameter` -> file and line."""
+
+    def require(self, *parts: Part) -> None:
+        """Raises ConfigError with the faults of what is needed; without parts, of everything."""
+        found = [fault for part, faults in self.faults.items() if not parts or part in parts for fault in faults]
+        if found:
+            raise _config_error(self.folder, found)
 
     @property
     def root(self) -> str | None:
@@ -141,7 +150,18 @@ def _known_keys(model: type[BaseModel], key: str) -> str:
     return f" Hint: did you mean {near[0]!r}?" if near else f" Hint: known keys are {', '.join(model.model_fields)}."
 
 
-def _faults(file: Path, model: type[BaseModel], error: ValidationError) -> list[str]:
+def _config_error(folder: Path, faults: Sequence[str]) -> ConfigError:
+    count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+    return ConfigError(f"{folder}: {count} in the configuration:\n" + "\n".join(f"- {f}" for f in faults))
+
+
+def _place(file: Path, document: Document, path: Sequence[str | int]) -> str:
+    """`testers.yaml:3`, or the file alone where a path is not in it."""
+    line = document.line(path)
+    return file.name if line is None else f"{file.name}:{line}"
+
+
+def _faults(file: Path, document: Document, model: type[BaseModel], error: ValidationError) -> list[str]:
     found = []
     for fault in error.errors():
         where = ".".join(str(step) for step in fault["loc"]) or "(whole file)"
@@ -150,75 +170,123 @@ def _faults(file: Path, model: type[BaseModel], error: ValidationError) -> list[
             text = "unknown key." + (_known_keys(model, str(fault["loc"][-1])) if len(fault["loc"]) == 1 else "")
         elif "Hint:" not in text:
             text += f" (found {fault['input']!r:.80})"
-        found.append(f"{file.name}: {where}: {text}")
+        found.append(f"{_place(file, document, fault['loc'])}: {where}: {text}")
     return found
 
 
-def _read(file: Path, model: type[BaseModel], faults: list[str], *, needed: bool) -> Any:
+def _read(file: Path, model: type[BaseModel], faults: list[str], *, needed: bool) -> tuple[Any, Document]:
+    empty = Document(None, None)
     if not file.is_file():
         if needed:
             faults.append(f"{file} does not exist. Hint: `fs-spark init` writes a starter configuration")
-            return None
-        return model()
+            return None, empty
+        return model(), empty
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as fault:
-        faults.append(f"{file.name}: not readable as YAML: {' '.join(str(fault).split())}")
-        return None
+        document = read_document(file.read_text(encoding="utf-8"))
+    except ConfigError as fault:
+        faults.append(f"{file.name}: {fault}")
+        return None, empty
+    except UnicodeDecodeError as fault:
+        faults.append(f"{file.name}: not readable as YAML: {fault}. Hint: save it as UTF-8")
+        return None, empty
     try:
-        return model.model_validate({} if content is None else content)
+        return model.model_validate({} if document.content is None else document.content), document
     except ValidationError as error:
-        faults.extend(_faults(file, model, error))
-        return None
+        faults.extend(_faults(file, document, model, error))
+        return None, document
 
 
-def load_configuration(store_file: str | Path) -> Configuration:
+def _unit_faults(products: Sequence[ProductConfig], places: Mapping[str, str]) -> list[str]:
+    """Parameters that two products give in two units: one column cannot hold both."""
+    faults = []
+    first: dict[str, tuple[str, str]] = {}
+    for product in products:
+        for name, parameter in product.parameters.items():
+            if not parameter.unit:
+                continue
+            here = f"{product.product_id}/{name}"
+            other, unit = first.setdefault(name, (here, parameter.unit))
+            power = powers_between(parameter.unit, unit)
+            if power == 0:
+                continue
+            hint = (
+                f"write {unit!r} at both: values of files in other units are scaled to it"
+                if power is not None
+                else "they are two quantities: give each its own name"
+            )
+            faults.append(
+                f"{places.get(here, 'products')}: parameter {name!r} of product {product.product_id} is in "
+                f"{parameter.unit!r}, and at {places.get(other, 'products')}, of product {other.split('/')[0]}, in "
+                f"{unit!r}. Hint: {hint}"
+            )
+    return faults
+
+
+def _mapping_faults(views: Sequence[tuple[FeatureView, str]], products: Sequence[ProductConfig]) -> list[str]:
+    """Parameters of views that no product maps to a test."""
+    known = {name for product in products for name in product.parameters}
+    faults = []
+    for view, place in views:
+        for name in view.parameters:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else "map it to a test in products.yaml"
+                faults.append(f"{place}: {view.name}: parameter {name!r} is mapped by no product. Hint: {hint}")
+    return faults
+
+
+def load_configuration(store_file: str | Path, *, strict: bool = True) -> Configuration:
     """Reads the folder around `store_file` whole.
 
-    Raises ConfigError with every fault of every file, each with its file and key.
+    Without `strict`, faults of other files than `store_file` are kept in the result, for `require` to raise.
+
+    Raises ConfigError with every fault of every file, each with its file, line and key.
     """
     store_file = Path(store_file).expanduser().resolve()
     folder, faults = store_file.parent, list[str]()
-    store = _read(store_file, StoreConfig, faults, needed=True)
-    testers = _read(folder / "testers.yaml", TestersFile, faults, needed=False)
-    products = _read(folder / "products.yaml", ProductsFile, faults, needed=False)
-    inputs = _read(folder / "inputs.yaml", InputsFile, faults, needed=False)
-    services = _read(folder / "services.yaml", ServicesFile, faults, needed=False)
-    views: list[FeatureView] = []
+    of: dict[Part, list[str]] = {part: [] for part in get_args(Part)}
+    store, _ = _read(store_file, StoreConfig, faults, needed=True)
+    testers, _ = _read(folder / "testers.yaml", TestersFile, of["testers"], needed=False)
+    products, text = _read(folder / "products.yaml", ProductsFile, of["products"], needed=False)
+    inputs, _ = _read(folder / "inputs.yaml", InputsFile, of["inputs"], needed=False)
+    services, _ = _read(folder / "services.yaml", ServicesFile, of["services"], needed=False)
+    views: list[tuple[FeatureView, str]] = []
     for file in sorted((folder / "views").glob("*.yaml")):
-        view = _read(file, FeatureView, faults, needed=True)
+        view, document = _read(file, FeatureView, of["views"], needed=True)
         if view is not None:
-            views.append(view)
+            views.append((view, _place(file, document, ("parameters",))))
     seen: dict[str, int] = {}
-    for view in views:
+    for view, _ in views:
         seen[view.name] = seen.get(view.name, 0) + 1
-    faults += [f"views: {name} is defined {n} times" for name, n in seen.items() if n > 1]
+    of["views"] += [f"views: {name} is defined {n} times" for name, n in seen.items() if n > 1]
+    places = {}
     if products is not None:
-        known = {name for product in products.products for name in product.parameters}
-        for view in views:
-            for name in view.parameters:
-                if name not in known:
-                    near = difflib.get_close_matches(name, known, n=1)
-                    hint = f"did you mean {near[0]!r}?" if near else "map it to a test in products.yaml"
-                    faults.append(f"views: {view.name}: parameter {name!r} is mapped by no product. Hint: {hint}")
-    if faults:
-        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        raise ConfigError(f"{folder}: {count} in the configuration:\n" + "\n".join(f"- {f}" for f in faults))
+        for at, product in enumerate(products.products):
+            for name in product.parameters:
+                path = ("products", at, "parameters", name)
+                places[f"{product.product_id}/{name}"] = _place(folder / "products.yaml", text, path)
+        of["units"] += _unit_faults(products.products, places)
+        of["parameters"] += _mapping_faults(views, products.products)
+    everything = [*faults, *(fault for found in of.values() for fault in found)]
+    if faults or (strict and everything):
+        raise _config_error(folder, everything)
     return Configuration(
         folder=folder,
         store=store,
-        testers=testers.testers,
-        products=products.products,
-        inputs=inputs.inputs,
-        views=tuple(views),
-        services=services.services,
+        testers=testers.testers if testers is not None else (),
+        products=products.products if products is not None else (),
+        inputs=inputs.inputs if inputs is not None else (),
+        views=tuple(view for view, _ in views),
+        services=services.services if services is not None else {},
+        faults={part: tuple(found) for part, found in of.items() if found},
+        places=places,
     )
 
 
 def load_store_config(store_file: str | Path) -> StoreConfig:
     """Reads `conf/store.yaml` alone, for what needs a session but no definitions."""
     faults: list[str] = []
-    store = _read(Path(store_file).expanduser().resolve(), StoreConfig, faults, needed=True)
+    store, _ = _read(Path(store_file).expanduser().resolve(), StoreConfig, faults, needed=True)
     if faults:
         raise ConfigError("\n".join(faults))
     return store  # type: ignore[no-any-return]

@@ -80,3 +80,14 @@ def did_you_mean(wanted: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.6)
     hint = f"\nHint: did you mean {near[0]!r}?" if near else ""
     return f"Registered: {listed}.{hint}"
+
+
+def zone_hint(utc: str, local: str) -> str:
+    """What to do about a time without a zone: `utc` and `local` are code, `zone` in the latter the clock's IANA name.
+
+    It names no city: who copies an example's zone moves all rows by its hours.
+    """
+    return (
+        f"Hint: times that come from the store are UTC, and toPandas() gives them without a zone: {utc}; of the wall "
+        f"clock of a tester or a person, such as run_start_local, say the zone: {local}"
+    )

@@ -35,10 +35,14 @@ def _struct(columns: dict[str, DataType], *, required: Sequence[str] = ()) -> St
 
 @dataclass(frozen=True)
 class TableLayout:
-    """A table's columns and what its files are clustered by."""
+    """A table's columns, what its files are clustered by, and whether rows are replaced in place.
+
+    Only the latter needs deletion vectors, which many readers beside Spark refuse.
+    """
 
     schema: StructType
     cluster_by: tuple[str, ...] = ()
+    replaced_in_place: bool = False
 
 
 FILES: Final = TableLayout(
@@ -224,7 +228,9 @@ FEATURE_TYPES: Final[dict[str, DataType]] = {"double": DoubleType(), "int": _INT
 
 
 def view_layout(view: FeatureView) -> TableLayout:
-    """Keys, times, sequence and features of a view's table; its keys take no null."""
+    """Keys, times, sequence and features of a view's table; its keys take no null, nor the times of a dated view, so
+    that no table holds static rows beside dated ones."""
+    times = () if view.knowledge == "static" else (n.EVENT_TIMESTAMP, n.AVAILABLE_TIMESTAMP)
     return TableLayout(
         _struct(
             {
@@ -234,9 +240,10 @@ def view_layout(view: FeatureView) -> TableLayout:
                 n.SEQUENCE: _LONG,
                 **{column: FEATURE_TYPES[kind] for column, kind in view.columns.items()},
             },
-            required=(*view.keys, n.SEQUENCE),
+            required=(*view.keys, *times, n.SEQUENCE),
         ),
         cluster_by=view.unit_keys,
+        replaced_in_place=True,
     )
 
 

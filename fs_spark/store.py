@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from fs_spark import names as n
 from fs_spark.config import Configuration, load_configuration
-from fs_spark.errors import FeatureNotFoundError, RequestError, SchemaError, did_you_mean
+from fs_spark.errors import FeatureNotFoundError, RequestError, SchemaError, did_you_mean, zone_hint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,9 +72,11 @@ class FeatureStore:
     def open(cls, conf: str | Path, spark: SparkSession | None = None) -> FeatureStore:
         """Opens the store that `conf` (a store.yaml) describes.
 
-        Raises     ConfigError with every fault of the configuration folder
+        Faults of the folder's other files are raised by the verbs that need these, and by `plan` all together.
+
+        Raises     ConfigError with every fault of `conf`
         """
-        return cls(load_configuration(conf), spark)
+        return cls(load_configuration(conf, strict=False), spark)
 
     def __repr__(self) -> str:
         store = self.config.store
@@ -111,14 +113,23 @@ class FeatureStore:
         """
         from fs_spark.ingest import ingest
 
+        self.config.require("testers", "products", "inputs")
         return ingest(self._tables, self.config, sources, again=again, dry_run=dry_run)
 
     def plan(self) -> list[Change]:
-        """What `apply` would register. Raises ConfigError for a definition that changed under its version."""
+        """What `apply` would register.
+
+        Raises     ConfigError for every fault of the configuration, or a definition that changed under its version
+        """
+        self.config.require()
         return self._state().plan(self.config.views)
 
     def apply(self) -> list[Change]:
-        """Registers and promotes new view versions, and binds the products that have rows to them."""
+        """Registers and promotes new view versions, and binds the products that have rows to them.
+
+        Raises     ConfigError for every fault of the configuration; nothing is registered then
+        """
+        self.config.require()
         from fs_spark.materialize import Snapshot, bind_products
         from fs_spark.registry import Registry
 
@@ -139,6 +150,7 @@ class FeatureStore:
         from fs_spark.materialize import materialize
         from fs_spark.registry import Registry
 
+        self.config.require("products", "units")
         return materialize(self._tables, Registry(self._tables), self.config, views, full=full)
 
     def spine(self, request: SpineRequest) -> DataFrame:
@@ -192,6 +204,7 @@ class FeatureStore:
         return [r for text in texts for r in (self._service_features(text) if ":" not in text else (text,))]
 
     def _service_features(self, name: str) -> tuple[str, ...]:
+        self.config.require("services")
         if name not in self.config.services:
             raise FeatureNotFoundError(
                 f"service {name!r} is not configured.\n{did_you_mean(name, self.config.services)}"
@@ -209,8 +222,9 @@ class FeatureStore:
             )
         for column in spine.columns:
             if pd.api.types.is_datetime64_any_dtype(spine[column]) and spine[column].dt.tz is None:
+                time = f"spine[{column!r}].dt.tz_localize"
                 raise SchemaError(
-                    f"the spine's {column!r} is without a zone. Hint: spine[{column!r}].dt.tz_localize('Europe/Berlin')"
+                    f"the spine's {column!r} is without a zone. " + zone_hint(f"{time}('UTC')", f"{time}(zone)")
                 )
         zoned = {
             c: spine[c].dt.tz_convert("UTC") for c in spine.columns if isinstance(spine[c].dtype, pd.DatetimeTZDtype)

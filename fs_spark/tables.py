@@ -149,7 +149,7 @@ class Tables:
         properties = {
             **dict.fromkeys(RETENTION, self.horizon),
             "delta.enableInCommitTimestamps": "true",
-            "delta.enableDeletionVectors": "true",
+            "delta.enableDeletionVectors": str(layout.replaced_in_place).lower(),
         }
         listed = ", ".join(f"'{key}' = '{value}'" for key, value in properties.items())
         clustered = f"CLUSTER BY ({', '.join(layout.cluster_by)})" if layout.cluster_by else ""

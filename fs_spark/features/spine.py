@@ -293,7 +293,7 @@ def _require_instants(cuts: object) -> None:
         if not isinstance(cut, datetime) or cut.utcoffset() is None:
             raise RequestError(
                 f"the cut {cut!r} is no time with a zone.\n"
-                "Hint: say which zone it is in, for example datetime(2025, 3, 1, tzinfo=timezone.utc)"
+                "Hint: times of the store are UTC: write datetime(2025, 3, 1, tzinfo=timezone.utc)"
             )
 
 

@@ -16,7 +16,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import MapType, TimestampType, VariantType
 
-from fs_spark.errors import SchemaError
+from fs_spark.errors import SchemaError, zone_hint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,7 +95,12 @@ class SparkRows:
         """Raises SchemaError where it is no time with a zone."""
         kind = self.frame.schema[column].dataType
         if not isinstance(kind, TimestampType):
-            raise SchemaError(f"{column!r} is {kind.simpleString()}. Hint: cast it to a timestamp in UTC")
+            text = f"F.col({column!r}).cast('string')"
+            hint = zone_hint(
+                f"F.concat({text}, F.lit(' UTC')).cast('timestamp')",
+                f"F.concat({text}, F.lit(' ' + zone)).cast('timestamp')",
+            )
+            raise SchemaError(f"{column!r} is {kind.simpleString()}, not a time with a zone. {hint}")
 
     def late(self, moments: Sequence[str], time: str, offset: int, *, strict: bool, show: Sequence[str]) -> LateRows:
         """Rows one of whose moments is after the time less the offset, with `strict` also those at it."""
@@ -143,10 +148,9 @@ class ArrowRows:
         """Raises SchemaError where it is no time with a zone."""
         kind = self.table.schema.field(column).type
         if not pa.types.is_timestamp(kind) or kind.tz is None:
-            raise SchemaError(
-                f"{column!r} is {kind}, not a time with a zone. "
-                f"Hint: frame[{column!r}] = pd.to_datetime(frame[{column!r}], utc=True)"
-            )
+            time = f"pd.to_datetime(frame[{column!r}]).dt.tz_localize"
+            hint = zone_hint(f"{time}('UTC')", f"{time}(zone)")
+            raise SchemaError(f"{column!r} is {kind}, not a time with a zone. {hint}")
 
     def late(self, moments: Sequence[str], time: str, offset: int, *, strict: bool, show: Sequence[str]) -> LateRows:
         """Rows one of whose moments is after the time less the offset, with `strict` also those at it."""

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, Final
 
 from pyspark.sql import DataFrame
-from pyspark.sql.types import IntegralType, TimestampNTZType, TimestampType
+from pyspark.sql.types import DataType, DoubleType, IntegralType, NullType, TimestampNTZType, TimestampType
 
 from fs_spark import names as n
-from fs_spark.errors import LeakageError, RequestError, SchemaError
+from fs_spark.errors import LeakageError, RequestError, SchemaError, zone_hint
 from fs_spark.features.feature import Boundary
+from fs_spark.transforms.ordering import comparable, is_orderable
 
 RESERVED: Final = (
     "__spine", "__at", "__event", "__available", "__sequence", "__cut", "__pieces", "__hash", "__key_", "__view_",
 )  # fmt: skip
-"""What columns between the inputs and the output are called; the spine's own names do not matter."""
+"""What columns between the inputs and the output are called, in any case; the spine's own names do not matter."""
+_RENAME: Final = "Hint: rename all but one (by place, with toDF), or select the one that is meant"
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class AsOfView:
     """One view of the join: its rows, its keys, and which of its columns are wanted under which names.
 
     `columns` maps output name -> column of `frame`, or lists columns that keep their names; `prefix` stands before
-    every output name. Rows whose event time is null are static: joined by key alone.
+    every output name. Rows whose event time is null are static: joined by key alone, where no dated row of the key is
+    usable.
 
     A row counts from the later of its `event_timestamp` and `available_timestamp` columns;
     `available_timestamp=None` switches availability off: each row counts from its event. `sequence` breaks ties of
@@ -52,7 +57,10 @@ class AsOfView:
     @property
     def outputs(self) -> dict[str, str]:
         """Output column -> column of `frame`."""
-        named = self.columns if isinstance(self.columns, Mapping) else {name: name for name in self.columns}
+        if isinstance(self.columns, Mapping):
+            named = dict(self.columns)
+        else:
+            named = {name: name for name in ([self.columns] if isinstance(self.columns, str) else self.columns)}
         return {self.prefix + output: source for output, source in named.items()}
 
     @property
@@ -83,80 +91,177 @@ class HeavyKey:
     cuts: tuple[datetime, ...]
 
 
-def _key_faults(spine: DataFrame, view: AsOfView) -> list[str]:
-    faults = []
-    for key in view.keys:
-        for what, frame in (("the spine", spine), (f"view {view.name}", view.frame)):
-            if key not in frame.columns:
-                faults.append(f"{what} lacks the key {key!r}. Hint: add it, or choose views with other keys")
-        if key in spine.columns and key in view.frame.columns:
-            ours, theirs = spine.schema[key].dataType, view.frame.schema[key].dataType
-            both_integers = isinstance(ours, IntegralType) and isinstance(theirs, IntegralType)
-            if ours != theirs and not both_integers:
-                faults.append(
-                    f"key {key!r} is {ours.simpleString()} in the spine and {theirs.simpleString()} in view {view.name}"
-                    ". Hint: cast it; in pandas, integers with missing values become floats: use the dtype Int64"
-                )
+@dataclass(frozen=True)
+class _Named:
+    """The columns of a frame by name, as Spark finds them: in any case, unless `spark.sql.caseSensitive` is set."""
+
+    frame: DataFrame
+    what: str
+    is_cased: bool
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for column in self.frame.columns:
+            found.setdefault(_folded(column, self.is_cased), []).append(column)
+        return found
+
+    def _same(self, name: str) -> list[str]:
+        return self._by_name.get(_folded(name, self.is_cased), [])
+
+    def faults(self, name: str, role: str) -> list[str]:
+        """What is wrong with a column that is needed."""
+        same = self._same(name)
+        if len(same) > 1:
+            return [self._twice(same)]
+        if name in same:
+            return []
+        near = same or difflib.get_close_matches(name, self.frame.columns, n=1)
+        hint = f"rename {near[0]!r} to {name!r}" if same else f"did you mean {near[0]!r}?" if near else None
+        if hint is None:
+            hint = "add it, or choose views with other keys" if role == "key" else "add it, or name the column to take"
+        return [f"{self.what} lacks the {role} {name!r}. Hint: {hint}"]
+
+    def doubles(self) -> list[str]:
+        """Columns that nobody can choose from others of their name."""
+        return [self._twice(same) for same in self._by_name.values() if len(same) > 1]
+
+    def _twice(self, same: Sequence[str]) -> str:
+        differing = f" ({', '.join(same)}: their case does not count)" if len(set(same)) > 1 else ""
+        return f"{self.what} has {len(same)} columns called {same[0]!r}{differing}. {_RENAME}"
+
+    def kind(self, name: str) -> DataType | None:
+        """The type of a column, None where it is absent or not alone."""
+        return self.frame.schema[name].dataType if self._same(name) == [name] else None
+
+
+def _key_faults(spine: _Named, view: AsOfView, frame: _Named) -> list[str]:
+    faults: list[str] = []
+    keys: object = view.keys
+    if isinstance(keys, str):
+        return [f"view {view.name}: keys are one text, {view.keys!r}. Hint: write ({view.keys!r},)"]
+    for key in dict.fromkeys(view.keys):
+        faults += [] if spine.doubles() else spine.faults(key, "key")
+        faults += frame.faults(key, "key")
+        ours, theirs = spine.kind(key), frame.kind(key)
+        if ours is None or theirs is None:
+            continue
+        both_integers = isinstance(ours, IntegralType) and isinstance(theirs, IntegralType)
+        if ours != theirs and not both_integers:
+            faults.append(
+                f"key {key!r} is {ours.simpleString()} in the spine and {theirs.simpleString()} in view {view.name}"
+                ". Hint: cast it; in pandas, integers with missing values become floats: use the dtype Int64"
+            )
+        elif not is_orderable(ours):
+            faults.append(
+                f"key {key!r} is {ours.simpleString()}, whose values Spark does not compare. Hint: take a part of it "
+                "that is a text or a number, or to_json of it"
+            )
     if not view.keys:
-        faults.append(f"view {view.name} has no key")
+        faults.append(f"view {view.name} has no key. Hint: name the columns by which its rows meet the spine")
+    if len({_folded(key, frame.is_cased) for key in view.keys}) < len(view.keys):
+        faults.append(f"view {view.name} names a key twice: {', '.join(view.keys)}. Hint: name each once")
     return faults
 
 
-def _time_faults(frame: DataFrame, name: str, what: str) -> list[str]:
-    kind = frame.schema[name].dataType
+def _time_faults(frame: _Named, name: str, what: str) -> list[str]:
+    kind = frame.kind(name)
     if isinstance(kind, TimestampNTZType):
-        return [
-            f"{what} {name!r} is a timestamp without a zone. Hint: say which zone it is in, for example "
-            f"F.to_utc_timestamp({name!r}, 'Europe/Berlin') cast to timestamp"
-        ]
-    if not isinstance(kind, TimestampType):
+        text = f"F.col({name!r}).cast('string')"  # a cast to timestamp would take the session's zone
+        hint = zone_hint(
+            f"F.concat({text}, F.lit(' UTC')).cast('timestamp')",
+            f"F.concat({text}, F.lit(' ' + zone)).cast('timestamp')",
+        )
+        return [f"{what} {name!r} is a timestamp without a zone. {hint}"]
+    if kind is not None and not isinstance(kind, TimestampType):
         return [f"{what} {name!r} is {kind.simpleString()}. Hint: cast it to a timestamp in UTC"]
     return []
 
 
-def _view_faults(view: AsOfView) -> list[str]:
+def _view_faults(view: AsOfView, frame: _Named) -> list[str]:
     times = [name for name in (view.event_timestamp, view.available_timestamp) if name is not None]
     wanted = [*times, *([view.sequence] if view.sequence is not None else []), *view.outputs.values()]
-    faults = [f"view {view.name} lacks the column {name!r}" for name in wanted if name not in view.frame.columns]
+    faults = [fault for name in dict.fromkeys(wanted) for fault in frame.faults(name, "column")]
     for name in times:
-        if name in view.frame.columns:
-            faults += _time_faults(view.frame, name, f"view {view.name}:")
+        faults += _time_faults(frame, name, f"view {view.name}:")
+    order = frame.kind(view.sequence) if view.sequence is not None else None
+    if order is not None and not is_orderable(order):
+        faults.append(
+            f"view {view.name}: the sequence {view.sequence!r} is {order.simpleString()}, which has no order. "
+            "Hint: name an integer column, or sequence=None"
+        )
+    for output, source in view.outputs.items():
+        kind = frame.kind(source)
+        if kind is not None and comparable(kind, "x") is None:
+            faults.append(
+                f"view {view.name}: column {source!r} is {kind.simpleString()}, which cannot be compared where rows "
+                f"tie. Hint: leave {output!r} out, or cast it"
+            )
     if not view.all_outputs:
-        faults.append(f"view {view.name}: no column is asked for")
+        faults.append(f"view {view.name}: no column is asked for. Hint: name some in `columns`")
+    if "" in view.all_outputs:
+        faults.append(f"view {view.name}: a column is asked for under an empty name. Hint: give it a name")
     if view.ttl is not None and view.ttl < timedelta(0):
-        faults.append(f"view {view.name}: a ttl of {view.ttl} is negative")
+        faults.append(f"view {view.name}: a ttl of {view.ttl} is negative. Hint: give it positive")
     return faults
 
 
-def _name_faults(spine: DataFrame, views: Sequence[AsOfView]) -> list[str]:
+def _folded(name: str, is_cased: bool) -> str:
+    return name if is_cased else name.lower()
+
+
+def _name_faults(spine: DataFrame, views: Sequence[AsOfView], is_cased: bool) -> list[str]:
     faults = []
-    taken = {name.lower(): "the spine" for name in spine.columns}  # Spark and Delta ignore case
+    taken = {_folded(name, is_cased): "the spine" for name in spine.columns}
     for view in views:
         for output in view.all_outputs:
-            if output.lower() in taken:
+            name = _folded(output, is_cased)
+            if name in taken:
                 faults.append(
-                    f"column {output!r} of view {view.name} is also in {taken[output.lower()]}. "
+                    f"column {output!r} of view {view.name} is also in {taken[name]}. "
                     f"Hint: ask for it with a prefix, for example {view.name}__{output}"
                 )
-            taken[output.lower()] = f"view {view.name}"
-    outputs = [output for view in views for output in view.all_outputs]
-    return faults + [f"the column name {c!r} is reserved. Hint: rename it" for c in outputs if c.startswith(RESERVED)]
+            taken[name] = f"view {view.name}"
+            if name.startswith(RESERVED):
+                faults.append(f"the column name {output!r} is reserved. Hint: rename it")
+    return faults
 
 
-def check_join(spine: DataFrame, views: Sequence[AsOfView], timestamp: str, heavy: Sequence[HeavyKey]) -> None:
-    """Raises SchemaError with every fault of keys, times and names; LeakageError for an offset that looks ahead."""
-    faults: list[str] = []
-    if timestamp not in spine.columns:
-        faults.append(f"the spine lacks its time column {timestamp!r}; it has {', '.join(spine.columns)}")
-    else:
-        faults += _time_faults(spine, timestamp, "the spine's")
+def is_case_sensitive(frame: DataFrame) -> bool:
+    """Whether the frame's session tells names of columns apart by their case."""
+    return str(frame.sparkSession.conf.get("spark.sql.caseSensitive", "false")).lower() == "true"
+
+
+def check_join(
+    spine: DataFrame, views: Sequence[AsOfView], timestamp: str, heavy: Sequence[HeavyKey]
+) -> dict[str, DataType]:
+    """Raises SchemaError with every fault of keys, times, names and types; LeakageError for an offset that looks ahead.
+
+    Gives the type of each column that the join adds, in their order.
+    """
+    is_cased = is_case_sensitive(spine)
+    asked = _Named(spine, "the spine", is_cased)
+    faults = asked.doubles()
+    if not faults and asked.faults(timestamp, "time"):
+        faults.append(
+            f"the spine lacks its time column {timestamp!r}; it has {', '.join(spine.columns)}. "
+            "Hint: name it by `timestamp`"
+        )
+    faults += _time_faults(asked, timestamp, "the spine's")
+    types: dict[str, DataType] = {}
     for view in views:
-        faults += _key_faults(spine, view) + _view_faults(view)
-        if timestamp in view.keys:
-            faults.append(f"view {view.name}: the spine's time {timestamp!r} is no key")
+        frame = _Named(view.frame, f"view {view.name}", is_cased)
+        faults += _key_faults(asked, view, frame) + _view_faults(view, frame)
+        if _folded(timestamp, is_cased) in [_folded(key, is_cased) for key in view.keys]:
+            faults.append(
+                f"view {view.name}: the spine's time {timestamp!r} cannot be a key. Hint: leave it out of the keys"
+            )
         if view.offset < timedelta(0):
             raise LeakageError(f"view {view.name}: an offset of {view.offset} would look ahead. Hint: give it positive")
-    faults += _name_faults(spine, views)
+        types |= {output: frame.kind(source) or NullType() for output, source in view.outputs.items()}
+        types |= {view.event_as: TimestampType()} if view.event_as is not None else {}
+        types |= {view.age_as: DoubleType()} if view.age_as is not None else {}
+    faults += _name_faults(spine, views, is_cased)
     if faults:
         raise SchemaError("the join cannot be made:\n" + "\n".join(f"- {fault}" for fault in faults))
     for one in heavy:
@@ -165,3 +270,4 @@ def check_join(spine: DataFrame, views: Sequence[AsOfView], timestamp: str, heav
                 f"heavy key {dict(one.values)} is of no view. Hint: give a value for each key of the view with the "
                 "fewest keys"
             )
+    return types

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -37,7 +39,7 @@ def faults(conf: Path) -> list[str]:
     first, *found = str(caught.value).splitlines()
     assert first == f"{conf}: {'1 fault' if len(found) == 1 else f'{len(found)} faults'} in the configuration:"
     assert all(fault.startswith("- ") for fault in found)
-    return [fault.removeprefix("- ") for fault in found]
+    return [re.sub(r"^- ([\w.]+\.yaml):\d+: ", r"\1: ", fault).removeprefix("- ") for fault in found]
 
 
 # what is shipped
@@ -175,11 +177,25 @@ def test_two_units_under_one_parameter_name(conf: Path) -> None:
         {"product_id": "a", "parameters": {"idd": parameter("A"), "vdd": parameter("V")}},
         {"product_id": "b", "parameters": {"idd": parameter("mA"), "vdd": parameter("V")}},
     )
-    (fault,) = faults(conf)
-    assert (
-        "two units under one parameter name: {'idd': {'a': 'A', 'b': 'mA'}}. Hint: give each unit its own name" in fault
+    with pytest.raises(ConfigError) as caught:
+        load_configuration(conf / "store.yaml")
+    (fault,) = str(caught.value).splitlines()[1:]
+    lines = [i for i, line in enumerate((conf / "products.yaml").read_text().splitlines(), 1) if "idd:" in line]
+    assert fault == (
+        f"- products.yaml:{lines[1]}: parameter 'idd' of product b is in 'mA', and at products.yaml:{lines[0]}, of "
+        "product a, in 'A'. Hint: write 'A' at both: values of files in other units are scaled to it"
     )
-    assert "vdd" not in fault
+
+
+def test_two_quantities_under_one_parameter_name(conf: Path) -> None:
+    with_products(
+        conf,
+        {"product_id": "a", "parameters": {"idd": parameter("a"), "vdd": parameter("v"), "x": parameter("")}},
+        {"product_id": "b", "parameters": {"idd": parameter("A"), "vdd": parameter("A"), "x": parameter("V")}},
+    )
+    (fault,) = faults(conf)
+    assert "parameter 'vdd' of product b is in 'A'" in fault
+    assert fault.endswith("Hint: they are two quantities: give each its own name")
 
 
 @pytest.mark.parametrize(
@@ -204,8 +220,9 @@ def test_a_parameter_that_no_product_maps(conf: Path) -> None:
     change(conf / "views" / "die_measured.yaml", parameters=["vdd", "frec", "quux"])
     found = faults(conf)
     assert found == [
-        "views: die_measured: parameter 'frec' is mapped by no product. Hint: did you mean 'freq'?",
-        "views: die_measured: parameter 'quux' is mapped by no product. Hint: map it to a test in products.yaml",
+        "die_measured.yaml: die_measured: parameter 'frec' is mapped by no product. Hint: did you mean 'freq'?",
+        "die_measured.yaml: die_measured: parameter 'quux' is mapped by no product. "
+        "Hint: map it to a test in products.yaml",
     ]
 
 
@@ -272,6 +289,100 @@ def test_no_store_file_at_all(tmp_path: Path) -> None:
     assert fault == f"{tmp_path / 'store.yaml'} does not exist. Hint: `fs-spark init` writes a starter configuration"
     with pytest.raises(ConfigError, match="fs-spark init"):
         load_store_config(tmp_path / "store.yaml")
+
+
+def bomb() -> str:
+    """Nine lines that stand for a billion values."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 10)}]" for k in range(1, 9)]
+    return "\n".join(lines) + "\n"
+
+
+MERGES = "a0: &a0 {x0: 1}\n" + "".join(
+    f"a{k}: &a{k}\n  <<: [{', '.join([f'*a{k - 1}'] * 10)}]\n  x{k}: 1\n" for k in range(1, 9)
+)
+
+
+@pytest.mark.parametrize(
+    "file", ["store.yaml", "testers.yaml", "products.yaml", "inputs.yaml", "services.yaml", "views/b.yaml"]
+)
+@pytest.mark.parametrize("text", [bomb(), MERGES, "a: &a [*a]\n", "a: &a {b: *a}\n", "[" * 5000, "{a: " * 5000])
+def test_yaml_that_blows_up_is_refused_at_once(conf: Path, file: str, text: str) -> None:
+    (conf / file).write_text(text)
+    start = time.process_time()
+    (fault,) = (fault for fault in faults(conf) if fault.startswith(Path(file).name))
+    assert time.process_time() - start < 5  # nobody measures: without a limit it does not end
+    assert len(fault) < 500
+    assert "Hint: " in fault
+
+
+def test_a_few_aliases_are_fine(conf: Path) -> None:
+    (conf / "testers.yaml").write_text("testers:\n- &a {match: x, zone: UTC}\n- {<<: *a, match: y}\n")
+    assert [(t.match, t.zone) for t in load_configuration(conf / "store.yaml").testers] == [("x", "UTC"), ("y", "UTC")]
+
+
+@pytest.mark.parametrize("text", ["root: 2025-13-45\n", "? [a]\n: b\n", "{a: {b}: c}\n", "root: 1:99:\n"])
+def test_yaml_with_values_that_cannot_be_is_a_fault_of_the_file(conf: Path, text: str) -> None:
+    (conf / "store.yaml").write_text(text)
+    assert all(fault.startswith("store.yaml: ") for fault in faults(conf))
+
+
+# lines, and what a verb needs
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "place"),
+    [
+        (
+            "testers.yaml",
+            "testers:\n- {match: a, zone: UTC}\n- match: b\n  zone: Berlin\n",
+            "testers.yaml:4: testers.1.zone: ",
+        ),
+        (
+            "products.yaml",
+            "products:\n- product_id: a\n  parameters:\n    vdd:\n      test_num: -1\n      test_name: v\n",
+            "products.yaml:5: products.0.parameters.vdd.test_num: ",
+        ),
+        (
+            "products.yaml",
+            "\nproducts:\n- product_id: a\n  wafer_id: [wrr, {field: lot_id, pattern: '('}]\n",
+            "products.yaml:4: ",
+        ),
+        ("store.yaml", "root: x\n\nhorizn: 1\n", "store.yaml:3: horizn: unknown key"),
+        ("services.yaml", "services:\n  s:\n    features: ['a:b:c']\n", "services.yaml:3: "),
+    ],
+)  # fmt: skip
+def test_a_fault_names_its_line(conf: Path, file: str, text: str, place: str) -> None:
+    (conf / file).write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_configuration(conf / "store.yaml")
+    assert any(fault.startswith(f"- {place}") for fault in str(caught.value).splitlines())
+
+
+def test_a_verb_is_stopped_by_faults_of_what_it_needs_alone(conf: Path) -> None:
+    with_products(
+        conf,
+        {"product_id": "a", "parameters": {"idd": parameter("A")}},
+        {"product_id": "b", "parameters": {"idd": parameter("V")}},
+    )
+    shutil.copytree(ROOT / "conf" / "views", conf / "views")
+    found = load_configuration(conf / "store.yaml", strict=False)
+    found.require("testers", "products", "inputs")  # ingest
+    assert set(found.faults) == {"units", "parameters"}
+    for needed, text in (("units", "parameter 'idd' of product b"), ("parameters", "mapped by no product")):
+        with pytest.raises(ConfigError, match=text):
+            found.require(needed)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="parameter 'idd' of product b") as caught:
+        found.require()
+    assert "mapped by no product" in str(caught.value)
+    (conf / "products.yaml").write_text("product: []\n")
+    broken = load_configuration(conf / "store.yaml", strict=False)
+    broken.require("testers", "inputs", "services", "views", "units", "parameters")
+    with pytest.raises(ConfigError, match=r"products\.yaml:1: product: unknown key"):
+        broken.require("products")
+    (conf / "store.yaml").write_text("rot: x\n")
+    with pytest.raises(ConfigError, match="rot: unknown key"):
+        load_configuration(conf / "store.yaml", strict=False)
 
 
 # definitions

@@ -15,6 +15,7 @@ LEVELS = {
     "errors": 0,
     "names": 0,
     "compiled": 0,
+    "documents": 1,
     "wafer": 1,
     "kernels": 1,
     "features": 2,

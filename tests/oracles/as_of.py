@@ -6,6 +6,9 @@ import math
 def as_of(spine, view_rows, *, keys, boundary, ttl=None, offset=None, timestamp="event_timestamp", features):
     """For each spine row the one view row that it may see, or None.
 
+    A static row, one without an event, is seen by key alone; it ranks below every dated one, and so stands in where no
+    dated row is visible.
+
     Grain        one dict per spine row -> one dict or None per spine row, same order
     Needs        spine: keys and `timestamp`; view: keys, event_timestamp, available_timestamp, sequence, features
     Boundary     `at_or_before` or `strictly_before`; event and available time must both meet it
@@ -14,17 +17,14 @@ def as_of(spine, view_rows, *, keys, boundary, ttl=None, offset=None, timestamp=
     """
     if boundary not in ("at_or_before", "strictly_before"):
         raise ValueError(f"unknown boundary {boundary!r}")
-    is_static = [row["event_timestamp"] is None for row in view_rows]
-    if any(is_static) and not all(is_static):
-        raise ValueError("a view is static in all of its rows or in none")
-
     chosen_rows = []
     for spine_row in spine:
         chosen = None
         for row in view_rows:
             if not same_keys(spine_row, row, keys):
                 continue
-            if not any(is_static) and not is_visible(row, spine_row[timestamp], boundary, ttl, offset):
+            is_static = row["event_timestamp"] is None
+            if not is_static and not is_visible(row, spine_row[timestamp], boundary, ttl, offset):
                 continue
             if chosen is None or rank(row, features) > rank(chosen, features):
                 chosen = row

@@ -235,8 +235,12 @@ def test_as_of_with_datetimes_and_another_time_column():
 def test_as_of_static_view_by_key_alone():
     rows = [{**view_row(None, 7.0), "available_timestamp": None}]
     assert seen([1, None], rows, "strictly_before", ttl=1, offset=1) == [7.0, 7.0]
-    with pytest.raises(ValueError, match="static"):
-        seen([1], [*rows, view_row(1, 2.0)])
+
+
+def test_as_of_static_row_stands_in_where_no_dated_row_is_visible():
+    rows = [{**view_row(None, 7.0), "available_timestamp": None}, view_row(4, 2.0), view_row(9, 3.0, available=12)]
+    assert seen([3, 5, 7, 10, 13], rows, ttl=2) == [7.0, 2.0, 7.0, 7.0, 7.0]
+    assert seen([3, 5, 10, 13], rows) == [7.0, 2.0, 2.0, 3.0]
 
 
 # lots

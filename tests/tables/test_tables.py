@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,7 @@ LAYOUT = TableLayout(
         ]
     ),
     cluster_by=("lot_id", "wafer_id"),
+    replaced_in_place=True,
 )
 
 
@@ -76,6 +78,27 @@ def test_a_new_table_keeps_its_versions_and_takes_no_null_keys(tables: Tables) -
             tables.append("lots", rows(tables, ("A", "1", 1.0), null_key))
     assert content(tables) == []
     assert tables.version("lots") == 0
+
+
+def test_only_tables_that_are_replaced_in_place_have_deletion_vectors(tables: Tables) -> None:
+    assert not any(layout.replaced_in_place for layout in LAYOUTS.values())
+    tables.create("registry", LAYOUTS["registry"])
+    assert detail(tables, "registry")["minReaderVersion"] == 1
+
+
+def test_rows_of_a_key_are_replaced_without_deletion_vectors(tables: Tables) -> None:
+    """Whether their rows lie in files of their own or beside others', with quotes in the key, and where none were."""
+    tables.create("lots", dataclasses.replace(LAYOUT, replaced_in_place=False))
+    odd = "L'1\\"
+    tables.append("lots", rows(tables, ("A", "1", 1.0), ("B", "1", 2.0), (odd, "1", 3.0)).coalesce(1))
+    tables.append("lots", rows(tables, ("A", "2", 4.0)))
+    new = rows(tables, ("A", "1", 5.0), (odd, "2", 6.0), ("C", "1", 7.0))
+    tables.swap("lots", new, based_on=2, replacing=is_one_of("lot_id", ["A", odd, "C"]))
+    assert content(tables) == sorted([("A", "1", 5.0), ("B", "1", 2.0), ("C", "1", 7.0), (odd, "2", 6.0)])
+    assert tables.version("lots") == 3
+    with pytest.raises(Exception, match="REPLACE_WHERE"):
+        tables.swap("lots", rows(tables, ("B", "1", 9.0)), based_on=3, replacing=is_one_of("lot_id", ["A"]))
+    assert ("B", "1", 2.0) in content(tables)
 
 
 def test_every_layout_can_be_created(tables: Tables) -> None:

@@ -75,18 +75,19 @@ def random_keys(rng: random.Random, keys: tuple[str, ...]) -> dict[str, Any]:
     return {key: drawn[key] for key in keys}
 
 
-def random_history(rng: random.Random, keys: tuple[str, ...], n: int, *, static: bool = False) -> Rows:
-    """Rows with equal times, late and missing availability, null keys and null features."""
+def random_history(rng: random.Random, keys: tuple[str, ...], n: int, *, static: float = 0.0) -> Rows:
+    """Rows with equal times, late and missing availability, null keys and null features, a share of them static."""
     rows: Rows = []
     for _ in range(n):
+        is_static = rng.random() < static if 0 < static < 1 else bool(static)
         event = START + rng.randrange(12) * STEP
         late = rng.choice([0, 0, 0, 1, 4, -2]) * STEP
         rows.append(
             {
                 **random_keys(rng, keys),
-                "event_timestamp": None if static else event,
-                "available_timestamp": None if static or rng.random() < 0.05 else event + late,
-                "sequence": 0 if static else rng.randrange(3),
+                "event_timestamp": None if is_static else event,
+                "available_timestamp": None if is_static or rng.random() < 0.05 else event + late,
+                "sequence": 0 if is_static else rng.randrange(3),
                 "value": rng.choice([None, float("nan"), 0.5, 1.5, 2.5]),
                 "count": rng.choice([None, 1, 2]),
             }
@@ -118,7 +119,10 @@ def random_cases(rng: random.Random) -> list[Case]:
         Case("wafer_both", WAFER, "strictly_before", random_history(rng, WAFER, 30), ttl=2, offset=3),
         Case("die_ttl", DIE, "at_or_before", random_history(rng, DIE, 150), ttl=2),
         Case("die_before", DIE, "strictly_before", random_history(rng, DIE, 150)),
-        Case("die_static", DIE, "at_or_before", random_history(rng, DIE, 40, static=True)),
+        Case("die_static", DIE, "at_or_before", random_history(rng, DIE, 40, static=1)),
+        Case("wafer_mixed", WAFER, "at_or_before", random_history(rng, WAFER, 30, static=0.3), ttl=2, offset=1),
+        Case("die_mixed", DIE, "strictly_before", random_history(rng, DIE, 150, static=0.3), ttl=2),
+        Case("die_mixed_ttl_0", DIE, "at_or_before", random_history(rng, DIE, 150, static=0.5), ttl=0),
         Case("die_empty", DIE, "strictly_before", []),
     ]
 
@@ -300,6 +304,18 @@ def test_a_static_view_is_joined_by_key_alone(spark: SparkSession) -> None:
         view_of(spark, history, name="before", columns={"before": "value"}, boundary="strictly_before", **options),
     ]
     assert values(as_of_join(spine, views), "at", "before") == [(7.0, 7.0), (7.0, 7.0)]
+
+
+@pytest.mark.parametrize("boundary", ["at_or_before", "strictly_before"])
+def test_a_static_row_stands_in_where_no_dated_row_is_usable(spark: SparkSession, boundary: Any) -> None:
+    """Before the first dated row, past the time to live of the last, and where that was known too late."""
+    always = {**row(0, 7.0), "event_timestamp": None, "available_timestamp": None}
+    history = [row(10, 1.0), row(20, 2.0, late=4), always, {**always, "value": 5.0}]
+    view = view_of(spark, history, boundary=boundary, ttl=timedelta(seconds=3), event_as="at", age_as="age_s")
+    joined = as_of_join(spine_of(spark, [9, 11, 14, 22, 24.5]), [view])
+    assert values(joined, "value", "age_s") == [(7.0, None), (1.0, 1.0), (7.0, None), (7.0, None), (7.0, None)]
+    endless = as_of_join(spine_of(spark, [9, 14, 22, 25]), [view_of(spark, history, boundary=boundary)])
+    assert values(endless, "value") == [7.0, 1.0, 1.0, 2.0]
 
 
 def test_values_of_two_rows_never_mix(spark: SparkSession) -> None:
