@@ -31,7 +31,7 @@ PUBLIC = {
         "name, version, insertion='1', features, parameters=(), bins=(), "
         "settings=SpatialSettings(gdbn_side_weight=1.0, gdbn_corner_weight=0.5, density_box_mm=10.0, "
         "density_sigma_mm=5.0, gradient_radius_mm=10.0, rings=5, sectors=8, edge_exclusion_mm=None, "
-        "pat_sigmas=6.0), ttl=None, description=''"
+        "pat_sigmas=6.0, pat_population='passing', wm_remove_single_fails=False), ttl=None, description=''"
     ),
     "FsSparkError": "Exception",
     "GroupSplit": "(by: \"Literal['lot', 'wafer']\", fractions: 'Mapping[str, float]', seed: 'int' = 0) -> None",
@@ -42,7 +42,8 @@ PUBLIC = {
     ),
     "SpatialSettings": (
         "gdbn_side_weight=1.0, gdbn_corner_weight=0.5, density_box_mm=10.0, density_sigma_mm=5.0, "
-        "gradient_radius_mm=10.0, rings=5, sectors=8, edge_exclusion_mm=None, pat_sigmas=6.0"
+        "gradient_radius_mm=10.0, rings=5, sectors=8, edge_exclusion_mm=None, pat_sigmas=6.0, "
+        "pat_population='passing', wm_remove_single_fails=False"
     ),
     "SpineRequest": (
         "(question: 'Question', label: 'str | None' = None, insertion: 'str' = '1', earlier_insertion: 'str "
