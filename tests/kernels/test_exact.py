@@ -89,7 +89,8 @@ def test_of_equal_values_nothing_is_left_and_their_mean_is_the_value(value: floa
     sign, first, last = digits_of(z, ROOM[0])
     add_digits(total, -abs(sign), ROOM[0], first, last, ROOM[0], first, last)
     assert take(total, ROOM[2])[0] == 0.0
-    assert quotient(*read(z, ROOM[0]), count) == value
+    high, low = read(z, ROOM[0])
+    assert quotient(high, low, count) == value
 
 
 def test_whole_numbers_of_any_sign() -> None:
