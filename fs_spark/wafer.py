@@ -127,7 +127,8 @@ def _corners_fit(dies: NDArray[np.int64], geometry: WaferGeometry) -> bool:
     if geometry.wafer_diameter_mm is None or geometry.die_width_mm is None or geometry.die_height_mm is None:
         return False
     x_mm, y_mm = geometry.to_millimeters(dies[:, 0], dies[:, 1])
-    return bool((np.hypot(x_mm, y_mm) <= geometry.wafer_diameter_mm / 2).all())
+    radius = geometry.wafer_diameter_mm / 2
+    return bool((x_mm * x_mm + y_mm * y_mm <= radius * radius).all())
 
 
 def _reticle(configured: dict[str, Any]) -> tuple[int, int, int, int] | None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fs_spark.errors import SchemaError
 from fs_spark.features.feature import Input
+from fs_spark.kernels.exact import LARGEST
 
 Int64 = NDArray[np.int64]
 Int32 = NDArray[np.int32]
@@ -95,10 +96,11 @@ def integers(column: pa.ChunkedArray, missing: int | None = None) -> Int64:
 
 
 def floats(column: pa.ChunkedArray) -> Float64:
-    """Numbers or booleans as float64; null is NaN, and so is a value that is not finite."""
+    """Numbers or booleans as float64; null is NaN, and so is a value that is not below 1e150 in size."""
     values = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
     out = np.asarray(values.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
-    return out if np.isfinite(out).all() else np.where(np.isfinite(out), out, np.nan)
+    usable = np.abs(out) < LARGEST
+    return out if usable.all() else np.where(usable, out, np.nan)
 
 
 def run_numbers(column: pa.ChunkedArray) -> Int32:

@@ -42,8 +42,10 @@ _GDBN = "good die in bad neighborhood: Riordan, Miller, St. Pierre 2005"
 _PLANE = "least squares"
 _MORAN = "Moran 1950; Cliff and Ord 1981"
 _AEC = "AEC-Q001"
+_PAT_LIMITS = "AEC-Q001, limits of the parts that pass (setting `pat_population`)"
 _LOT = "own definition: each wafer once, in its latest state over the runs ended by then"
 _WU = "Wu, Jang, Chen 2015"
+_STREWN = "the dies are strewn too far for a wafer"
 
 _GEOMETRY: Final = tuple(
     Feature(name, "geometry", "radial", "die", "die", "static", kind, unit, inputs, undefined, source)  # type: ignore[arg-type]
@@ -194,8 +196,8 @@ _OWN: Final = (
 _WHOLE: Final = tuple(feature.of_the_whole_wafer() for feature in (*_OUTCOMES, *_VALUES, *_MEASURED, *_OWN))
 
 _PAT: Final = tuple(
-    Feature(name, "pat", "whole_wafer", "parameter", "die", "after_wafer", "boolean", "", ("value",),
-            "no own value, or no limits", _AEC)
+    Feature(name, "pat", "whole_wafer", "parameter", "die", "after_wafer", "boolean", "", ("value", "passed"),
+            "no own value, or no limits", _PAT_LIMITS)
     for name in ("pat_flag", "robust_pat_flag")
 )  # fmt: skip
 
@@ -221,8 +223,8 @@ _WAFER: Final = tuple(
         ("wafer_summary", "wafer_counts", "fail", "wafer_moran_i", "double", "1", ("passed",),
          "no adjacent dies judged, or all alike", _MORAN, "moran_i", 1),
         *(
-            ("wafer_summary", kernel, "parameter", f"whole_{name}", "double", unit, ("value",), undefined, source,
-             name, 1)
+            ("wafer_summary", kernel, "parameter", f"whole_{name}", "double", unit,
+             ("value", "passed") if kernel == "whole_wafer" else ("value",), undefined, source, name, 1)
             for name, kernel, unit, undefined, source in (
                 ("wafer_mean", "wafer_values", "", "no value", _SO_FAR),
                 ("wafer_std", "wafer_values", "", "under 2 values", _SO_FAR),
@@ -236,10 +238,10 @@ _WAFER: Final = tuple(
                 ("bowl_x", "wafer_values", "per mm", "the places give no bowl", _PLANE),
                 ("bowl_y", "wafer_values", "per mm", "the places give no bowl", _PLANE),
                 ("bowl_r2", "wafer_values", "per mm2", "the places give no bowl", _PLANE),
-                ("pat_low", "whole_wafer", "", "no spread", _AEC),
-                ("pat_high", "whole_wafer", "", "no spread", _AEC),
-                ("robust_pat_low", "whole_wafer", "", "no value", _AEC),
-                ("robust_pat_high", "whole_wafer", "", "no value", _AEC),
+                ("pat_low", "whole_wafer", "", "no spread", _PAT_LIMITS),
+                ("pat_high", "whole_wafer", "", "no spread", _PAT_LIMITS),
+                ("robust_pat_low", "whole_wafer", "", "no spread", _PAT_LIMITS),
+                ("robust_pat_high", "whole_wafer", "", "no spread", _PAT_LIMITS),
             )
         ),
         ("wafer_zones", "whole_wafer", "ring", "yield", "double", "1", ("passed", "map"), "no die judged there",
@@ -250,11 +252,12 @@ _WAFER: Final = tuple(
          _SO_FAR, "", 1),
         ("wafer_profile", "whole_wafer", "parameter_ring", "mean", "double", "", ("value", "map"), "no value there",
          "radial profile", "", 1),
-        ("wm811k", "wm811k", "number", "wm_density", "double", "1", ("passed", "map"), "never", _WU, "", 13),
-        ("wm811k", "wm811k", "number", "wm_radon_mean", "double", "1", ("passed", "map"), "never", _WU, "", 20),
-        ("wm811k", "wm811k", "number", "wm_radon_std", "double", "1", ("passed", "map"), "never", _WU, "", 20),
+        ("wm811k", "wm811k", "number", "wm_density", "double", "1", ("passed", "map"), _STREWN, _WU, "", 13),
+        ("wm811k", "wm811k", "number", "wm_radon_mean", "double", "1", ("passed", "map"), _STREWN, _WU, "", 20),
+        ("wm811k", "wm811k", "number", "wm_radon_std", "double", "1", ("passed", "map"), _STREWN, _WU, "", 20),
         *(
-            ("wm811k", "wm811k", "die", f"wm_component_{name}", "double", "1", ("passed", "map"), "never", _WU, "", 1)
+            ("wm811k", "wm811k", "die", f"wm_component_{name}", "double", "1", ("passed", "map"), _STREWN, _WU, "",
+             1)
             for name in ("area", "perimeter", "major", "minor", "eccentricity", "solidity")
         ),
     )
@@ -286,16 +289,23 @@ CATALOGUE: Final[tuple[Feature, ...]] = (
     *_LOTS,
 )
 
+RENAMED: Final[dict[str, str]] = {}
+"""Earlier key -> key. Registered views name features by the keys of their time, so that a line here stays for ever."""
+
 _BY_KEY: Final = {feature.key: feature for feature in CATALOGUE}
 
 
 def find_feature(key: str) -> Feature:
     """The feature that a view definition calls `key`, such as `fail__neighbor_frac` or `{p}__neighbor_mean`.
 
+    A key from before a feature was renamed gives the feature, with the column names of that time.
+
     Raises     ValueError with the nearest key
     """
     if key in _BY_KEY:
         return _BY_KEY[key]
+    if key in RENAMED:
+        return find_feature(RENAMED[key]).called(key)
     raise ValueError(f"feature {key!r} is not in the catalogue. Hint: {_nearest(key, list(_BY_KEY))}")
 
 

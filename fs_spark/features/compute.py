@@ -42,8 +42,8 @@ _ARROW: Final = {"double": pa.float64(), "int": pa.int32(), "boolean": pa.bool_(
 
 
 def as_arrow(values: Float64, dtype: str) -> pa.Array:
-    """NaN in kernels becomes null in tables; the one place where it does."""
-    missing = np.isnan(values)
+    """NaN in kernels becomes null in tables, and so does what overflowed; the one place where it does."""
+    missing = ~np.isfinite(values)
     if dtype == "double":
         return pa.array(values, pa.float64(), mask=missing)
     kind = np.int32 if dtype == "int" else np.bool_
@@ -98,7 +98,7 @@ def static_table(dies: pa.Table, geometry: WaferGeometry, plan: Plan) -> pa.Tabl
             "event_timestamp": none,
             "available_timestamp": none,
             "sequence": pa.array(np.zeros(len(places)), pa.int64()),
-            **{f.key: as_arrow(values[f.key], f.dtype) for f in plan.features},
+            **{f.key: as_arrow(values[f.shown], f.dtype) for f in plan.features},
         }
     )
 
@@ -129,12 +129,16 @@ def lot_table(dies: pa.Table, plan: Plan) -> pa.Table:
         passed=floats(dies["passed"]) if "passed" in dies.column_names else np.full(dies.num_rows, np.nan),
         values={p: floats(dies[p]) for p in plan.parameters} if plan.measures else {},
     )
+    named = {c: told for f in plan.features for c, told in f.by_kernel(plan.parameters).items()}
     return pa.table(
         {
             "event_timestamp": pa.array([s.event_us for s in states], pa.int64()).cast(UTC_US),
             "available_timestamp": pa.array([s.available_us for s in states], pa.int64()).cast(UTC_US),
             "sequence": pa.array([0] * len(states), pa.int64()),
-            **{c: as_arrow(np.array([s.features[c] for s in states], np.float64), t) for c, t in plan.columns.items()},
+            **{
+                c: as_arrow(np.array([s.features[named[c]] for s in states], np.float64), t)
+                for c, t in plan.columns.items()
+            },
         }
     )
 

@@ -11,10 +11,6 @@ Knowledge = Literal["static", "before_test", "at_test", "after_wafer"]
 Boundary = Literal["at_or_before", "strictly_before"]
 EntityName = Literal["die", "wafer", "lot"]
 Per = Literal["die", "fail", "bin", "parameter", "ring", "sector", "zone", "parameter_ring", "number"]
-Kernel = Literal[
-    "radial", "map", "neighborhood", "density", "nearest", "clusters", "wafer_counts", "local_values", "wafer_values",
-    "order_statistics", "own", "whole_wafer", "wm811k", "lots",
-]  # fmt: skip
 Input = Literal["place", "map", "passed", "hard_bin", "site", "value"]
 
 ENTITY_KEYS: Final[dict[str, tuple[str, ...]]] = {
@@ -40,12 +36,13 @@ class Feature:
     `bin<b>__<name>` for each bin of the view, `parameter` gives `<parameter>__<name>` for each parameter (`value` gives
     the bare parameter), `ring`, `sector` and `zone` give `<per><k>__<name>` by the view's settings, `parameter_ring`
     gives `<parameter>__ring<k>_<name>`, and `number` gives `<name>_00` and so on, `count` of them.
-    `result` is the column of the kernel that it shows, where that has another name.
+    `kernel` is the module in `fs_spark.kernels` whose `KERNEL` gives it, `result` the column of the kernel that it
+    shows, where that has another name.
     """
 
     name: str
     family: str
-    kernel: Kernel
+    kernel: str
     per: Per
     entity: EntityName
     knowledge: Knowledge
@@ -93,6 +90,20 @@ class Feature:
             if mark in self.key:
                 keys = [key.replace(mark, name) for key in keys for name in names]
         return tuple(keys)
+
+    def by_kernel(
+        self, parameters: tuple[str, ...] = (), bins: tuple[int, ...] = (), settings: SpatialSettings | None = None
+    ) -> dict[str, str]:
+        """Column names -> the kernel's names for them."""
+        told = replace(self, name=self.shown, result="").columns(parameters, bins, settings)
+        return dict(zip(self.columns(parameters, bins, settings), told, strict=True))
+
+    def called(self, key: str) -> Feature:
+        """The same under the key that it had before it was renamed."""
+        before, _, behind = self.key.partition(self.name)
+        earlier = replace(self, name=key.removeprefix(before).removesuffix(behind), result=self.shown)
+        assert earlier.key == key, (key, earlier.key)
+        return earlier
 
     def of_the_whole_wafer(self) -> Feature:
         """The same over the complete wafer: all neighbors, all dies, known when the wafer has ended."""

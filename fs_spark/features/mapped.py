@@ -11,21 +11,25 @@ from numpy.typing import NDArray
 
 from fs_spark.compiled import njit
 from fs_spark.features.settings import SpatialSettings
+from fs_spark.kernels.map import possible_neighbors
 from fs_spark.kernels.radial import radial_features
-from fs_spark.kernels.replay import KING_MOVES, Int32, Int64, Lattice, distinct_places, make_lattice
+from fs_spark.kernels.replay import Int32, Int64, Lattice, distinct_places, make_lattice
 from fs_spark.wafer import WaferGeometry
 
 Float64 = NDArray[np.float64]
 
 _KEPT: Final = 16
-_MOST_OF_TABLE: Final = 1 << 22
+_TABLE: Final = 4096
+_TABLE_PER_DIE: Final = 16
+"""A table of coordinates may have so many cells: one die far away must not cost more than the wafer."""
 
 
 @dataclass(frozen=True)
 class MappedWafer:
-    """A lattice of dies and what the map says of each.
+    """A lattice of dies, by x, then y, and what the map says of each.
 
-    Shapes     ring, sector, reticle, possible (d,), -1 or NaN = undefined; table: die by coordinate from `low`, -1
+    Shapes     ring, sector, reticle, possible (d,), -1 or NaN = undefined; table: die by coordinate from `low`, -1;
+               empty where the dies lie too far apart for a table
     """
 
     lattice: Lattice
@@ -39,12 +43,16 @@ class MappedWafer:
 
     def find(self, x: Int64, y: Int64) -> Int32:
         """The die at each place, -1 where the lattice has none."""
-        if not self.table.size:  # dies too far apart for a table
-            numbers = {
-                place: k for k, place in enumerate(zip(self.lattice.x.tolist(), self.lattice.y.tolist(), strict=True))
-            }
-            return np.array([numbers.get(p, -1) for p in zip(x.tolist(), y.tolist(), strict=True)], np.int32)
-        return _look_up(self.table, self.low[0], self.low[1], x, y)
+        if self.table.size:
+            return _look_up(self.table, self.low[0], self.low[1], x, y)
+        every, wanted = place_codes(self.lattice.x, self.lattice.y), place_codes(x, y)
+        at = np.minimum(np.searchsorted(every, wanted), len(every) - 1)
+        return np.where(every[at] == wanted, at, -1).astype(np.int32)
+
+
+def place_codes(x: Int64, y: Int64) -> Int64:
+    """One number for each place, in the order of (x, y)."""
+    return (x << 32) + (y + (1 << 31))
 
 
 @njit(cache=True)
@@ -57,27 +65,18 @@ def _look_up(table: Int32, low_x: int, low_y: int, x: Int64, y: Int64) -> Int32:
     return out
 
 
-def possible_neighbors(x: Int64, y: Int64, geometry: WaferGeometry) -> Float64:
-    """How many of the eight neighbors the wafer map has, (n,); NaN everywhere when the map is empty."""
-    if not len(geometry.dies):
-        return np.full(len(x), np.nan)
-    known = {(int(a), int(b)) for a, b in geometry.dies}
-    moves = (KING_MOVES * [geometry.pitch_x, geometry.pitch_y]).tolist()
-    places = zip(x.tolist(), y.tolist(), strict=True)
-    return np.array([sum((a + dx, b + dy) in known for dx, dy in moves) for a, b in places], np.float64)
-
-
 def _zones(values: Float64) -> Int32:
     return np.where(np.isnan(values), -1, values).astype(np.int32)
 
 
 def make_mapped(x: Int64, y: Int64, geometry: WaferGeometry, settings: SpatialSettings, reach_mm: float) -> MappedWafer:
-    """From distinct dies."""
+    """From distinct dies, sorted by (x, y)."""
     lattice = make_lattice(x, y, geometry=geometry, reach_mm=reach_mm)
     places = radial_features(x, y, geometry=geometry, rings=settings.rings, sectors=settings.sectors)
     low, high = (int(x.min()), int(y.min())), (int(x.max()), int(y.max()))
     shape = (high[0] - low[0] + 1, high[1] - low[1] + 1)
-    table = np.full(shape if shape[0] * shape[1] <= _MOST_OF_TABLE else (0, 0), -1, np.int32)
+    bounded = shape[0] * shape[1] <= _TABLE + _TABLE_PER_DIE * len(x)
+    table = np.full(shape if bounded else (0, 0), -1, np.int32)
     if table.size:
         table[x - low[0], y - low[1]] = np.arange(len(x), dtype=np.int32)
     return MappedWafer(
@@ -93,33 +92,44 @@ def make_mapped(x: Int64, y: Int64, geometry: WaferGeometry, settings: SpatialSe
 
 
 class MappedWafers:
-    """Finds the dies of wafers; a map is laid out once for all wafers whose dies are all on it."""
+    """Finds the dies of wafers; a map is laid out once for all wafers with the same dies off it, as a rule none."""
 
     def __init__(self, settings: SpatialSettings, reach_mm: float) -> None:
         self.settings, self.reach_mm = settings, reach_mm
-        self._kept: OrderedDict[WaferGeometry, MappedWafer | None] = OrderedDict()
+        self._kept: OrderedDict[tuple[WaferGeometry, tuple[int, ...]], MappedWafer] = OrderedDict()
+        self._codes: OrderedDict[WaferGeometry, Int64] = OrderedDict()
 
     def of_map(self, geometry: WaferGeometry) -> MappedWafer | None:
         """None where the map is empty."""
-        if geometry in self._kept:
-            self._kept.move_to_end(geometry)
-            return self._kept[geometry]
-        dies = geometry.dies
-        mapped = None
-        if len(dies):
-            x, y, _ = distinct_places(dies[:, 0], dies[:, 1])
-            mapped = make_mapped(x, y, geometry, self.settings, self.reach_mm)
-        self._kept[geometry] = mapped
-        if len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
-        return mapped
+        return self._laid_out(geometry, np.zeros(0, np.int64)) if len(self._codes_of(geometry)) else None
 
     def find(self, x: Int64, y: Int64, geometry: WaferGeometry) -> tuple[MappedWafer, Int32]:
-        """The wafer and the die of each attempt (n,), n >= 1."""
-        mapped = self.of_map(geometry)
-        if mapped is not None:
-            die = mapped.find(x, y)
-            if (die >= 0).all():
-                return mapped, die
-        xs, ys, die = distinct_places(x, y)
-        return make_mapped(xs, ys, geometry, self.settings, self.reach_mm), die
+        """The wafer and the die of each attempt (n,), n >= 1. Dies off the map are laid out with it."""
+        on_map = self._codes_of(geometry)
+        if not len(on_map):
+            xs, ys, die = distinct_places(x, y)
+            return make_mapped(xs, ys, geometry, self.settings, self.reach_mm), die
+        codes = place_codes(x, y)
+        at = np.minimum(np.searchsorted(on_map, codes), len(on_map) - 1)
+        mapped = self._laid_out(geometry, np.unique(codes[on_map[at] != codes]))
+        return mapped, mapped.find(x, y)
+
+    def _codes_of(self, geometry: WaferGeometry) -> Int64:
+        if geometry not in self._codes:
+            dies = geometry.dies
+            self._codes[geometry] = np.unique(place_codes(dies[:, 0], dies[:, 1]))
+            if len(self._codes) > _KEPT:
+                self._codes.popitem(last=False)
+        return self._codes[geometry]
+
+    def _laid_out(self, geometry: WaferGeometry, strays: Int64) -> MappedWafer:
+        key = (geometry, tuple(strays.tolist()))
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        codes = np.union1d(self._codes_of(geometry), strays)
+        x, y = codes >> 32, (codes & 0xFFFFFFFF) - (1 << 31)
+        self._kept[key] = make_mapped(x, y, geometry, self.settings, self.reach_mm)
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return self._kept[key]

@@ -15,6 +15,7 @@ from fs_spark.features.engine import Engine
 from fs_spark.features.mapped import MappedWafers, make_mapped
 from fs_spark.features.units import replay_of
 from fs_spark.features.view import FeatureView
+from fs_spark.kernels.exact import LARGEST
 from fs_spark.kernels.replay import Replay, distinct_places
 from fs_spark.wafer import WaferGeometry
 
@@ -79,7 +80,7 @@ class WaferSession:
         for p, name in enumerate(self._plan.parameters):
             for k, part in enumerate(touchdown):
                 value = part.get(name)
-                if value is not None and math.isfinite(value):
+                if value is not None and abs(value) < LARGEST:
                     values[p, k] = value
         nothing = np.zeros(count, np.int64)
         return UnitAttempts(
@@ -127,7 +128,7 @@ class WaferSession:
 
 
 def _plain(value: Any, kind: str) -> Any:
-    """NaN as None, counts as int."""
-    if math.isnan(value):
+    """NaN and what overflowed as None, counts as int."""
+    if not math.isfinite(value):
         return None
     return float(value) if kind == "double" else bool(value) if kind == "boolean" else int(value)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, Final, Literal
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+LATER: Final = frozenset({"pat_population", "wm_remove_single_fails"})
+"""Settings that came after the first views were registered."""
 
 
 class SpatialSettings(BaseModel):
@@ -21,14 +26,19 @@ class SpatialSettings(BaseModel):
     edge_exclusion_mm: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """None: as the product's wafer map says."""
     pat_sigmas: float = Field(default=6.0, gt=0, allow_inf_nan=False)
+    pat_population: Literal["passing", "all"] = "passing"
+    """The parts whose values PAT limits are made of."""
+    wm_remove_single_fails: bool = False
+    """Whether fails without a failing neighbor count as passes in the features of the wafer's picture."""
+
+    def canonical(self) -> dict[str, Any]:
+        """As a definition's text holds it: a later setting is left out where it has its default, so that the hashes of
+        views that were registered before it stay."""
+        told = self.model_dump(mode="json")
+        return {k: v for k, v in told.items() if k not in LATER or v != type(self).model_fields[k].default}
 
     @model_validator(mode="after")
     def _weighs_something(self) -> SpatialSettings:
         if self.gdbn_side_weight + self.gdbn_corner_weight == 0:
             raise ValueError("both GDBN weights are 0. Hint: give the side or the corner neighbors a positive weight")
         return self
-
-    @property
-    def reach_mm(self) -> float:
-        """The farthest that any window looks."""
-        return max(self.density_box_mm, 3 * self.density_sigma_mm, self.gradient_radius_mm)

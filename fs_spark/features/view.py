@@ -145,7 +145,8 @@ class FeatureView(BaseModel):
 
     def to_json(self) -> str:
         """The definition in canonical form; `from_json` of it is equal."""
-        return json.dumps(self.model_dump(mode="json", exclude={"description"}), sort_keys=True)
+        told = {**self.model_dump(mode="json", exclude={"description"}), "settings": self.settings.canonical()}
+        return json.dumps(told, sort_keys=True)
 
     @property
     def definition_hash(self) -> str:

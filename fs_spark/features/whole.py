@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fs_spark.features.engine import Engine, Plan, whole_wafer_context
+from fs_spark.features.engine import Engine, Plan
 from fs_spark.features.feature import Feature
 from fs_spark.features.mapped import MappedWafer
 from fs_spark.kernels.replay import Replay
@@ -33,15 +33,18 @@ def wafer_columns(
     """The view's columns of the wafer after its latest attempts were told: (c, 1)."""
     dies = final.die[:told]
     outcome = final.outcome[:told]
-    totals = [f for f in plan.features if f.kernel in engine.states or whole_wafer_context(f.shown)]
+    totals = [f for f in plan.features if f.kernel in engine.states or f.family == "wafer_summary"]
     values: dict[str, float] = {}
     if totals:
         shown = engine.showing(_only(plan, totals))
         values.update(zip(shown.plan.columns, shown.ask(final, told, told + 1)[:, 0].tolist(), strict=True))
-    if any(f.kernel == "wm811k" for f in plan.features):
+    pictured = [f for f in plan.features if f.kernel == "wm811k"]
+    if pictured:
         lattice = mapped.lattice
         pitch = (geometry.pitch_x, geometry.pitch_y)
-        values.update(wm811k_features(map_array(lattice.x[dies], lattice.y[dies], outcome, pitch=pitch)))
+        picture = map_array(lattice.x[dies], lattice.y[dies], outcome, pitch=pitch, dies=geometry.dies)
+        measured = wm811k_features(picture, remove_single_fails=plan.settings.wm_remove_single_fails)
+        values.update((column, measured[name]) for f in pictured for column, name in f.by_kernel().items())
     for feature in plan.features:
         if feature.family == "wafer_zones":
             names = feature.columns(plan.parameters, plan.bins, plan.settings)

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fs_spark.compiled import njit
+from fs_spark.kernels.elementary import exponentials
+from fs_spark.kernels.kernel import Asked, Kernel, Places
 from fs_spark.kernels.replay import Lattice
 
 COLUMNS: Final = ("fail__density_box", "fail__density_gauss")
@@ -37,15 +39,15 @@ def new_state(lattice: Lattice, *, box_mm: float, sigma_mm: float) -> DensitySta
     reach = [int(3 * sigma_mm / float(mm) + 1e-9) for mm in cell] if known else [0, 0]
     dx = np.arange(reach[0] + 1) * (cell[0] if known else 0.0)
     dy = np.arange(reach[1] + 1) * (cell[1] if known else 0.0)
-    square = dx[:, None] ** 2 + dy[None, :] ** 2
-    inside = square <= (3 * sigma_mm) ** 2 * (1 + 1e-12)
+    square = (dx * dx)[:, None] + (dy * dy)[None, :]
+    inside = square <= 9 * sigma_mm * sigma_mm * (1 + 1e-12)
     return DensityState(
         np.zeros(grid, np.uint8),
         np.zeros(grid, np.uint8),
         box_x,
         box_y,
         inside.sum(axis=1).astype(np.int64) - 1 if known else np.zeros(0, np.int64),
-        np.where(inside, np.exp(-square / (2 * sigma_mm**2)), 0.0),
+        np.where(inside, exponentials(-square / (2 * sigma_mm * sigma_mm)), 0.0),
     )
 
 
@@ -106,3 +108,23 @@ def walk(lattice: Any, replay: Any, state: Any, out: Any) -> None:
     for k in range(len(replay.instants) - 1):
         query(lattice, replay, state, replay.instants[k], replay.instants[k + 1], out)
         push(lattice, replay, state, replay.instants[k], replay.instants[k + 1])
+
+
+def _options(asked: Asked, wafer: Places, sites: int) -> dict[str, Any]:
+    return {"box_mm": asked.settings.density_box_mm, "sigma_mm": asked.settings.density_sigma_mm}
+
+
+def _reach_mm(asked: Asked) -> float:
+    return float(max(asked.settings.density_box_mm, 3 * asked.settings.density_sigma_mm))
+
+
+KERNEL: Final = Kernel(
+    revision=2,
+    columns=COLUMNS,
+    new_state=new_state,
+    query=query,
+    push=push,
+    walk=walk,
+    options=_options,
+    reach_mm=_reach_mm,
+)

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fs_spark.compiled import njit
+from fs_spark.kernels.elementary import arctangent, hypotenuse
+from fs_spark.kernels.kernel import Asked, Kernel, Places
 from fs_spark.kernels.replay import KING_MOVES, Lattice
 
 COLUMNS: Final = (
@@ -30,8 +32,11 @@ COLUMNS: Final = (
     "radius_gradient_rad",
     "radius_gradient_r2",
 )
-_GRADIENT: Final = 7
-_SURFACE: Final = 13
+_COUNT, _MEAN, _STD, _MIN, _MAX, _MEDIAN, _RANGE = range(7)
+_GRADIENT: Final = COLUMNS.index("gradient_x")
+_SURFACE: Final = COLUMNS.index("radius_gradient_x")
+_X, _Y, _LENGTH, _ANGLE, _R2, _VALUE = range(6)
+"""Of a plane, from its first column."""
 
 
 class LocalState(NamedTuple):
@@ -62,7 +67,8 @@ def new_state(
     if surface and np.isfinite(cell).all():
         far = [int(radius_mm / float(mm) + 1e-9) for mm in cell]
         dx, dy = (a.ravel() for a in np.mgrid[-far[0] : far[0] + 1, -far[1] : far[1] + 1])
-        near = (dx * cell[0]) ** 2 + (dy * cell[1]) ** 2 <= radius_mm**2 * (1 + 1e-12)
+        square = (dx * cell[0]) * (dx * cell[0]) + (dy * cell[1]) * (dy * cell[1])
+        near = square <= radius_mm * radius_mm * (1 + 1e-12)
         near &= (dx != 0) | (dy != 0)
         window = np.stack([dx[near], dy[near]], axis=1).astype(np.int64)
     shape = (parameters, *lattice.grid.shape) if surface else (0, 0, 0)
@@ -82,9 +88,10 @@ def new_state(
 def _slope(u: Any, v: Any, z: Any, count: Any, unit_mm: Any, out: Any, at: Any, i: Any, with_value: Any) -> None:
     """A least-squares plane through z at the offsets (u, v) in cells, into out[at : at + 5 (or 6), i].
 
-    Whether three places are not on one line is decided in integers.
+    Whether three places are not on one line is decided in integers. Values count from the first of them, so that equal
+    ones have exactly no slope.
     """
-    for column in range(at, at + 5 + with_value):
+    for column in range(at, at + _VALUE + with_value):
         out[column, i] = np.nan
     if count < 3 or not (np.isfinite(unit_mm[0]) and np.isfinite(unit_mm[1])):
         return
@@ -104,12 +111,12 @@ def _slope(u: Any, v: Any, z: Any, count: Any, unit_mm: Any, out: Any, at: Any, 
         sum_uu += u[k] * u[k]
         sum_uv += u[k] * v[k]
         sum_vv += v[k] * v[k]
-        total += z[k]
+        total += z[k] - z[0]
     mean = total / count
     mean_u, mean_v = sum_u / count, sum_v / count
     uz = vz = zz = 0.0
     for k in range(count):
-        rest = z[k] - mean
+        rest = (z[k] - z[0]) - mean
         uz += (u[k] - mean_u) * rest
         vz += (v[k] - mean_v) * rest
         zz += rest * rest
@@ -120,20 +127,20 @@ def _slope(u: Any, v: Any, z: Any, count: Any, unit_mm: Any, out: Any, at: Any, 
     slope_u = (vv * uz - uv * vz) / det
     slope_v = (uu * vz - uv * uz) / det
     x, y = slope_u / unit_mm[0] + 0.0, slope_v / unit_mm[1] + 0.0  # no -0.0: it would turn the angle
-    out[at, i] = x
-    out[at + 1, i] = y
-    out[at + 2, i] = np.sqrt(x * x + y * y)
+    out[at + _X, i] = x
+    out[at + _Y, i] = y
+    out[at + _LENGTH, i] = hypotenuse(x, y)
     if x != 0 or y != 0:
-        out[at + 3, i] = np.arctan2(y, x)
+        out[at + _ANGLE, i] = arctangent(y, x)
     if zz > 0:
-        out[at + 4, i] = min(max((slope_u * uz + slope_v * vz) / zz, 0.0), 1.0)
+        out[at + _R2, i] = min(max((slope_u * uz + slope_v * vz) / zz, 0.0), 1.0)
     if with_value:
-        out[at + 5, i] = mean - slope_u * mean_u - slope_v * mean_v
+        out[at + _VALUE, i] = z[0] + (mean - slope_u * mean_u - slope_v * mean_v)
 
 
 @njit(cache=True, error_model="numpy")
 def _ranks(z: Any, count: Any, ranked: Any, out: Any, i: Any) -> None:
-    """Min, max, median and range of z[:count] into out[3:7, i]; `ranked` is room for eight."""
+    """Min, max, median and range of z[:count] into `out`; `ranked` is room for eight."""
     for k in range(count):
         at = k
         while at > 0 and ranked[at - 1] > z[k]:
@@ -141,12 +148,12 @@ def _ranks(z: Any, count: Any, ranked: Any, out: Any, i: Any) -> None:
             at -= 1
         ranked[at] = z[k]
     if count > 0:
-        out[3, i] = ranked[0]
-        out[4, i] = ranked[count - 1]
-        out[5, i] = ranked[count // 2] if count % 2 else (ranked[count // 2 - 1] + ranked[count // 2]) / 2
-        out[6, i] = ranked[count - 1] - ranked[0]
+        out[_MIN, i] = ranked[0]
+        out[_MAX, i] = ranked[count - 1]
+        out[_MEDIAN, i] = ranked[count // 2] if count % 2 else (ranked[count // 2 - 1] + ranked[count // 2]) / 2
+        out[_RANGE, i] = ranked[count - 1] - ranked[0]
     else:
-        for column in range(3, 7):
+        for column in range(_MIN, _RANGE + 1):
             out[column, i] = np.nan
 
 
@@ -175,19 +182,20 @@ def query(lattice: Any, replay: Any, state: Any, first: Any, last: Any, out: Any
                     if value == value:
                         z[count] = value
                         u[count], v[count] = state.moves[k, 0], state.moves[k, 1]
-                        total += value
+                        total += value - z[0]
                         count += 1
-            out[p, 0, i] = count
+            out[p, _COUNT, i] = count
             if count > 0:
-                mean = total / count
+                mean = total / count  # above the first value, so that equal ones have exactly no spread
                 squares = 0.0
                 for k in range(count):
-                    squares += (z[k] - mean) ** 2
-                out[p, 1, i] = mean
-                out[p, 2, i] = np.sqrt(squares / (count - 1)) if count > 1 else np.nan
+                    rest = (z[k] - z[0]) - mean
+                    squares += rest * rest
+                out[p, _MEAN, i] = z[0] + mean
+                out[p, _STD, i] = np.sqrt(squares / (count - 1)) if count > 1 else np.nan
             else:
-                out[p, 1, i] = np.nan
-                out[p, 2, i] = np.nan
+                out[p, _MEAN, i] = np.nan
+                out[p, _STD, i] = np.nan
             if state.ranks:
                 _ranks(z, count, ranked, out[p], i)
             if state.gradient:
@@ -221,3 +229,30 @@ def walk(lattice: Any, replay: Any, state: Any, out: Any) -> None:
     for k in range(len(replay.instants) - 1):
         query(lattice, replay, state, replay.instants[k], replay.instants[k + 1], out)
         push(lattice, replay, state, replay.instants[k], replay.instants[k + 1])
+
+
+def _options(asked: Asked, wafer: Places, sites: int) -> dict[str, Any]:
+    return {
+        "parameters": len(asked.parameters),
+        "ranks": asked.wants("neighbor_min", "neighbor_max", "neighbor_median", "neighbor_range"),
+        "gradient": asked.wants("gradient"),
+        "surface": asked.wants("radius_gradient"),
+        "radius_mm": asked.settings.gradient_radius_mm,
+    }
+
+
+def _reach_mm(asked: Asked) -> float:
+    return float(asked.settings.gradient_radius_mm) if asked.wants("radius_gradient") else 0.0
+
+
+KERNEL: Final = Kernel(
+    revision=2,
+    columns=COLUMNS,
+    new_state=new_state,
+    query=query,
+    push=push,
+    walk=walk,
+    options=_options,
+    reach_mm=_reach_mm,
+    of_values=True,
+)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fs_spark.kernels.kernel import Kernel
 from fs_spark.kernels.moments import exact_moments
 
 Int64 = NDArray[np.int64]
@@ -88,3 +90,9 @@ def lot_so_far(
 
 def _same(a: dict[str, float], b: dict[str, float]) -> bool:
     return np.array_equal(np.array(list(a.values())), np.array(list(b.values())), equal_nan=True)
+
+
+KERNEL: Final = Kernel(
+    revision=2,
+    columns=("wafers_done", "yield_mean", "yield_std", "lot_mean", "lot_std", "lot_die_mean", "lot_die_std"),
+)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fs_spark.compiled import njit
+from fs_spark.kernels.kernel import Kernel
 from fs_spark.kernels.replay import Lattice
 
 Int64 = NDArray[np.int64]
@@ -171,3 +172,6 @@ def walk(lattice: Any, replay: Any, state: Any, out: Any) -> None:
     for k in range(len(replay.instants) - 1):
         query(lattice, replay, state, replay.instants[k], replay.instants[k + 1], out)
         push(lattice, replay, state, replay.instants[k], replay.instants[k + 1])
+
+
+KERNEL: Final = Kernel(revision=1, columns=COLUMNS, new_state=new_state, query=query, push=push, walk=walk)

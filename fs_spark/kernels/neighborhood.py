@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fs_spark.compiled import njit
+from fs_spark.kernels.kernel import Asked, Kernel, Places
 from fs_spark.kernels.replay import IS_SIDE, Lattice
 
 COLUMNS: Final = (
@@ -123,3 +124,17 @@ def walk(lattice: Any, replay: Any, state: Any, out: Any) -> None:
     for k in range(len(replay.instants) - 1):
         query(lattice, replay, state, replay.instants[k], replay.instants[k + 1], out)
         push(lattice, replay, state, replay.instants[k], replay.instants[k + 1])
+
+
+def _options(asked: Asked, wafer: Places, sites: int) -> dict[str, Any]:
+    return {
+        "side_weight": asked.settings.gdbn_side_weight,
+        "corner_weight": asked.settings.gdbn_corner_weight,
+        "bins": asked.wants("fail__neighbor_same_bin", "neighbor_same_bin"),
+        "block": asked.wants("ring5", "fail__ring5"),
+    }
+
+
+KERNEL: Final = Kernel(
+    revision=1, columns=COLUMNS, new_state=new_state, query=query, push=push, walk=walk, options=_options
+)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fs_spark.compiled import njit
+from fs_spark.kernels.kernel import Asked, Kernel, Places
 from fs_spark.kernels.replay import Lattice
 
 Int64 = NDArray[np.int64]
@@ -202,3 +203,19 @@ def walk(lattice: Any, replay: Any, state: Any, out: Any) -> None:
     for k in range(len(replay.instants) - 1):
         query(lattice, replay, state, replay.instants[k], replay.instants[k + 1], out)
         push(lattice, replay, state, replay.instants[k], replay.instants[k + 1])
+
+
+def _options(asked: Asked, wafer: Places, sites: int) -> dict[str, Any]:
+    return {"parameters": len(asked.parameters)}
+
+
+KERNEL: Final = Kernel(
+    revision=2,
+    columns=COLUMNS,
+    new_state=new_state,
+    query=query,
+    push=push,
+    walk=walk,
+    options=_options,
+    of_values=True,
+)

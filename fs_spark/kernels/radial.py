@@ -7,6 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fs_spark.kernels.elementary import arctangents, hypotenuses
+from fs_spark.kernels.kernel import Kernel
 from fs_spark.wafer import WaferGeometry
 
 Int64 = NDArray[np.int64]
@@ -14,6 +16,8 @@ Float64 = NDArray[np.float64]
 
 _NOTCHES: Final = {"R": 0.0, "U": np.pi / 2, "L": np.pi, "D": -np.pi / 2}
 """Their angles from the x axis."""
+_SHOT: Final = ("reticle_x", "reticle_y", "reticle_position", "shot_x", "shot_y", "shot")
+_MM: Final = ("x_mm", "y_mm", "radius_mm", "edge_distance_mm")
 
 
 def _angle(dx: Float64, dy: Float64, x_mm: Float64, y_mm: Float64, geometry: WaferGeometry) -> Float64:
@@ -21,10 +25,9 @@ def _angle(dx: Float64, dy: Float64, x_mm: Float64, y_mm: Float64, geometry: Waf
     if geometry.pos_x is None or geometry.pos_y is None:
         return np.full(dx.shape, np.nan)
     if geometry.die_width_mm is not None and geometry.die_height_mm is not None:
-        return np.asarray(np.arctan2(y_mm, x_mm), np.float64)
+        return arctangents(y_mm, x_mm)
     up, right = dy * (-1 if geometry.pos_y == "D" else 1) + 0.0, dx * (-1 if geometry.pos_x == "L" else 1) + 0.0
-    angle: Float64 = np.arctan2(up, right)
-    return angle
+    return arctangents(up, right)
 
 
 def _radius_norm(dx: Float64, dy: Float64, radius_mm: Float64, geometry: WaferGeometry) -> Float64:
@@ -36,7 +39,7 @@ def _radius_norm(dx: Float64, dy: Float64, radius_mm: Float64, geometry: WaferGe
         return np.full(dx.shape, np.nan)
     half_x = np.abs(dies[:, 0] - geometry.center_x).max() + geometry.pitch_x / 2
     half_y = np.abs(dies[:, 1] - geometry.center_y).max() + geometry.pitch_y / 2
-    return np.asarray(np.hypot(dx / half_x, dy / half_y), np.float64)
+    return hypotenuses(dx / half_x, dy / half_y)
 
 
 def _ring(share: Float64, rings: int) -> Float64:
@@ -56,9 +59,8 @@ def _border(x: Int64, y: Int64, geometry: WaferGeometry) -> Float64:
 
 def _shots(x: Int64, y: Int64, geometry: WaferGeometry) -> dict[str, Float64]:
     """Place in the shot, and the shot; NaN without a reticle."""
-    names = ("reticle_x", "reticle_y", "reticle_position", "shot_x", "shot_y", "shot")
     if geometry.reticle is None:
-        return {name: np.full(x.shape, np.nan) for name in names}
+        return {name: np.full(x.shape, np.nan) for name in _SHOT}
     columns, rows, first_x, first_y = geometry.reticle
 
     def split(a: Int64, b: Int64) -> tuple[Int64, Int64, Int64, Int64]:
@@ -74,7 +76,7 @@ def _shots(x: Int64, y: Int64, geometry: WaferGeometry) -> dict[str, Float64]:
         places = zip(shot_y.tolist(), shot_x.tolist(), strict=True)
         shot = np.array([numbers.get(place, np.nan) for place in places], np.float64)
     values = (in_x, in_y, in_y * columns + in_x, shot_x, shot_y, shot)
-    return {name: value.astype(np.float64) for name, value in zip(names, values, strict=True)}
+    return {name: value.astype(np.float64) for name, value in zip(_SHOT, values, strict=True)}
 
 
 def radial_features(
@@ -106,11 +108,11 @@ def radial_features(
     """
     die_x, die_y = np.asarray(x, np.int64), np.asarray(y, np.int64)
     x_mm, y_mm = geometry.to_millimeters(die_x, die_y)
-    radius_mm = np.hypot(x_mm, y_mm)
+    radius_mm = hypotenuses(x_mm, y_mm)
     wafer_radius = np.nan if geometry.wafer_diameter_mm is None else geometry.wafer_diameter_mm / 2
     width = np.nan if geometry.die_width_mm is None else geometry.die_width_mm
     height = np.nan if geometry.die_height_mm is None else geometry.die_height_mm
-    edge_mm = wafer_radius - np.hypot(np.abs(x_mm) + width / 2, np.abs(y_mm) + height / 2)
+    edge_mm = wafer_radius - hypotenuses(np.abs(x_mm) + width / 2, np.abs(y_mm) + height / 2)
     exclusion = geometry.edge_exclusion_mm if edge_exclusion_mm is None else edge_exclusion_mm
 
     dx, dy = (np.asarray(v, np.float64) for v in (die_x - geometry.center_x, die_y - geometry.center_y))
@@ -131,7 +133,7 @@ def radial_features(
         "is_edge": np.where(np.isnan(edge_mm), np.nan, edge_mm <= exclusion),
         "is_border": _border(die_x, die_y, geometry),
         "ring": ring,
-        "ring_equal_area": _ring(radius_norm**2, rings),
+        "ring_equal_area": _ring(radius_norm * radius_norm, rings),
         "sector": sector,
         "zone": np.where(ring == 0, sector * 0, 1 + (ring - 1) * sectors + sector),
         **_shots(die_x, die_y, geometry),
@@ -139,6 +141,15 @@ def radial_features(
 
 
 def _turned(angle: Float64) -> Float64:
-    """Into [0, 2 pi)."""
-    turned = np.mod(angle, 2 * np.pi)
+    """From (-2 pi, 2 pi) into [0, 2 pi)."""
+    turned = np.where(angle < 0, angle + 2 * np.pi, angle)
     return np.where(turned >= 2 * np.pi, 0.0, turned)
+
+
+KERNEL: Final = Kernel(
+    revision=2,
+    columns=(
+        *_MM, "radius_norm", "angle_rad", "notch_angle_rad", "is_edge", "is_border", "ring", "ring_equal_area",
+        "sector", "zone", *_SHOT,
+    ),
+)  # fmt: skip

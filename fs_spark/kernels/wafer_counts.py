@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fs_spark.compiled import njit
+from fs_spark.kernels.kernel import Asked, Kernel, Places
 from fs_spark.kernels.replay import Lattice
 
 Int32 = NDArray[np.int32]
@@ -228,3 +229,25 @@ def walk(lattice: Any, replay: Any, state: Any, out: Any) -> None:
     for k in range(len(replay.instants) - 1):
         query(lattice, replay, state, replay.instants[k], replay.instants[k + 1], out)
         push(lattice, replay, state, replay.instants[k], replay.instants[k + 1])
+
+
+def _options(asked: Asked, wafer: Places, sites: int) -> dict[str, Any]:
+    return {
+        "rings": int(wafer.ring.max(initial=-1)) + 1,
+        "sectors": int(wafer.sector.max(initial=-1)) + 1,
+        "reticle": int(wafer.reticle.max(initial=-1)) + 1,
+        "sites": sites,
+        "bins": asked.bins,
+    }
+
+
+KERNEL: Final = Kernel(
+    revision=2,  # the angles that sectors are made of
+    columns=COLUMNS,
+    new_state=new_state,
+    query=query,
+    push=push,
+    walk=walk,
+    options=_options,
+    of_bins=True,
+)

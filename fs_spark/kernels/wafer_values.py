@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fs_spark.compiled import njit
-from fs_spark.kernels.exact import accumulators, add, add_product, covariation, read
+from fs_spark.kernels.exact import (
+    LARGEST,
+    PRODUCT_WIDTH,
+    accumulators,
+    add,
+    add_digits,
+    add_product,
+    covariation,
+    dd_times,
+    difference,
+    digits_of,
+    product_sums,
+    quotient,
+    read,
+    take,
+    times,
+    two_sum,
+    whole_digits,
+)
+from fs_spark.kernels.kernel import Asked, Kernel, Places
 from fs_spark.kernels.replay import Lattice
 
 Int64 = NDArray[np.int64]
@@ -27,11 +47,13 @@ COLUMNS: Final = (
     "bowl_y",
     "bowl_r2",
 )
-LARGEST: Final = 1e150
-"""A value beyond has no square in a double and counts as missing here."""
 _FARTHEST: Final = 2000
 _SINGULAR: Final = 1e-10
+_SURE: Final = 2.0**-42
 
+_MEAN, _STD, _SITE_BIAS, _MORAN_I, _PLANE_0, _PLANE_X, _PLANE_Y, _BOWL_0, _BOWL_X, _BOWL_Y, _BOWL_R2 = range(
+    len(COLUMNS)
+)
 _Z, _ZZ, _DEGREE, _PAIRS, _NEAR_Z, _UZ, _VZ, _UUZ, _VVZ = range(9)
 _N, _JOINS, _AT, _U, _V, _UU, _UV, _VV, _UUU, _UUV, _UVV, _VVV, _UUUU, _UUVV, _VVVV = range(15)
 
@@ -40,7 +62,8 @@ class ValueState(NamedTuple):
     """Exact sums of the dies' latest values.
 
     Shapes     value (d, p), NaN = none; site (d,); u, v (d,): twice the coordinates from the center, rounded, or 0 with
-               `near` False; sums (p, 9, 72); site_sums (p, s, 72); site_count (p, s); counts (p, 15): moments of places
+               `near` False; sums (p, 9, 108); site_sums (p, s, 108); site_count (p, s); counts (p, 15): moments of
+               places; digits (3, 216), products (216,): room for exact products
     Units      half (2,): mm of u and v; shift (2,): what the rounding left, in u and v
     """
 
@@ -56,11 +79,21 @@ class ValueState(NamedTuple):
     half: Float64
     shift: Float64
     surface: bool
+    spread: bool
     moran: bool
+    digits: Int64
+    products: Int64
 
 
 def new_state(
-    lattice: Lattice, parameters: int, *, center: tuple[float, float], sites: int, surface: bool, moran: bool
+    lattice: Lattice,
+    parameters: int,
+    *,
+    center: tuple[float, float],
+    sites: int,
+    surface: bool,
+    spread: bool,
+    moran: bool,
 ) -> ValueState:
     """Nothing measured yet. Dies more than 1,000 coordinates off the center are in no plane and no bowl.
 
@@ -84,7 +117,10 @@ def new_state(
         lattice.mm_per_cell / 2,
         np.array([c - np.rint(c) for c in doubled]),
         surface,
+        spread or moran,
         moran,
+        np.zeros((3, PRODUCT_WIDTH), np.int64),
+        product_sums(),
     )
 
 
@@ -94,13 +130,30 @@ def _singular(uu: Any, uv: Any, vv: Any) -> Any:
     return uu * vv - uv * uv == 0 and abs(float(uu) * float(vv) - float(uv) * float(uv)) < 4e18
 
 
+@njit(cache=True)
+def _with_places(digits: Any, total: Any, n: Any, uz: Any, u: Any, near_z: Any, z: Any, z_low: Any) -> Any:
+    """n * sum(u z) - sum(u) * sum(z): where little is left of it by digits, and so exactly 0 where all z are equal."""
+    high, low = read(uz, digits[0])
+    found, sure = difference(float(n), high, low, float(u), 0.0, z, z_low)
+    if sure:
+        return found
+    sign, first, last = digits_of(uz, digits[0])
+    other, low_digit, high_digit = whole_digits(n, digits[1])
+    add_digits(total, sign * other, digits[0], first, last, digits[1], low_digit, high_digit)
+    sign, first, last = digits_of(near_z, digits[0])
+    other, low_digit, high_digit = whole_digits(u, digits[1])
+    add_digits(total, -sign * other, digits[0], first, last, digits[1], low_digit, high_digit)
+    value, exponent = take(total, digits[0])
+    return math.ldexp(value, exponent)
+
+
 @njit(cache=True, error_model="numpy")
 def _surface(state: Any, p: Any, out: Any, i: Any) -> None:
     """Plane and bowl by least squares, from the moments about the means."""
     c = state.counts[p]
     sums = state.sums[p]
     n = c[_AT]
-    for column in range(4, 11):
+    for column in range(_PLANE_0, _BOWL_R2 + 1):
         out[column, i] = np.nan
     a, b = state.half[0], state.half[1]
     if n < 3 or not (np.isfinite(a) and np.isfinite(b)):
@@ -108,38 +161,32 @@ def _surface(state: Any, p: Any, out: Any, i: Any) -> None:
     uu, uv, vv = n * c[_UU] - c[_U] * c[_U], n * c[_UV] - c[_U] * c[_V], n * c[_VV] - c[_V] * c[_V]
     if _singular(uu, uv, vv):
         return
-    z, z_low = read(sums[_NEAR_Z])
-    uz_sum, uz_low = read(sums[_UZ])
-    vz_sum, vz_low = read(sums[_VZ])
-    uz = covariation(float(n), uz_sum, uz_low, float(c[_U]), 0.0, z, z_low)
-    vz = covariation(float(n), vz_sum, vz_low, float(c[_V]), 0.0, z, z_low)
+    digits, total = state.digits, state.products
+    z, z_low = read(sums[_NEAR_Z], digits[0])
+    uz = _with_places(digits, total, n, sums[_UZ], c[_U], sums[_NEAR_Z], z, z_low)
+    vz = _with_places(digits, total, n, sums[_VZ], c[_V], sums[_NEAR_Z], z, z_low)
     f_uu, f_uv, f_vv = float(uu), float(uv), float(vv)
     det = f_uu * f_vv - f_uv * f_uv
     slope_u = (f_vv * uz - f_uv * vz) / det
     slope_v = (f_uu * vz - f_uv * uz) / det
-    mean, mean_u, mean_v = z / n, c[_U] / n, c[_V] / n
+    mean, mean_u, mean_v = quotient(z, z_low, n), c[_U] / n, c[_V] / n
     du, dv = state.shift[0], state.shift[1]
-    out[4, i] = mean - slope_u * (mean_u - du) - slope_v * (mean_v - dv)
-    out[5, i] = slope_u / a
-    out[6, i] = slope_v / b
+    out[_PLANE_0, i] = mean - slope_u * (mean_u - du) - slope_v * (mean_v - dv)
+    out[_PLANE_X, i] = slope_u / a + 0.0  # one zero only
+    out[_PLANE_Y, i] = slope_v / b + 0.0
     # the bowl: r2 = a2 u2 + b2 v2 beside u and v, each product with n and about the means
     a2, b2 = a * a, b * b
     fn = float(n)
-    ur = a2 * covariation(fn, float(c[_UUU]), 0.0, float(c[_U]), 0.0, float(c[_UU]), 0.0) + b2 * covariation(
-        fn, float(c[_UVV]), 0.0, float(c[_U]), 0.0, float(c[_VV]), 0.0
-    )
-    vr = a2 * covariation(fn, float(c[_UUV]), 0.0, float(c[_V]), 0.0, float(c[_UU]), 0.0) + b2 * covariation(
-        fn, float(c[_VVV]), 0.0, float(c[_V]), 0.0, float(c[_VV]), 0.0
-    )
-    r_u4 = covariation(fn, float(c[_UUUU]), 0.0, float(c[_UU]), 0.0, float(c[_UU]), 0.0)
-    r_uv = covariation(fn, float(c[_UUVV]), 0.0, float(c[_UU]), 0.0, float(c[_VV]), 0.0)
-    r_v4 = covariation(fn, float(c[_VVVV]), 0.0, float(c[_VV]), 0.0, float(c[_VV]), 0.0)
+    ur = a2 * covariation(fn, float(c[_UUU]), float(c[_U]), float(c[_UU]))
+    ur += b2 * covariation(fn, float(c[_UVV]), float(c[_U]), float(c[_VV]))
+    vr = a2 * covariation(fn, float(c[_UUV]), float(c[_V]), float(c[_UU]))
+    vr += b2 * covariation(fn, float(c[_VVV]), float(c[_V]), float(c[_VV]))
+    r_u4 = covariation(fn, float(c[_UUUU]), float(c[_UU]), float(c[_UU]))
+    r_uv = covariation(fn, float(c[_UUVV]), float(c[_UU]), float(c[_VV]))
+    r_v4 = covariation(fn, float(c[_VVVV]), float(c[_VV]), float(c[_VV]))
     rr = a2 * a2 * r_u4 + 2 * a2 * b2 * r_uv + b2 * b2 * r_v4
-    uuz, uuz_low = read(sums[_UUZ])
-    vvz, vvz_low = read(sums[_VVZ])
-    rz = a2 * covariation(fn, uuz, uuz_low, float(c[_UU]), 0.0, z, z_low) + b2 * covariation(
-        fn, vvz, vvz_low, float(c[_VV]), 0.0, z, z_low
-    )
+    rz = a2 * _with_places(digits, total, n, sums[_UUZ], c[_UU], sums[_NEAR_Z], z, z_low)
+    rz += b2 * _with_places(digits, total, n, sums[_VVZ], c[_VV], sums[_NEAR_Z], z, z_low)
     # what of r2 and of z is left beside the plane
     k_u = (f_vv * ur - f_uv * vr) / det
     k_v = (f_uu * vr - f_uv * ur) / det
@@ -150,28 +197,70 @@ def _surface(state: Any, p: Any, out: Any, i: Any) -> None:
     bowl_u, bowl_v = slope_u - bowl * k_u, slope_v - bowl * k_v
     mean_r = a2 * (c[_UU] / n) + b2 * (c[_VV] / n)
     base = mean - bowl_u * mean_u - bowl_v * mean_v - bowl * mean_r
-    out[7, i] = base + bowl_u * du + bowl_v * dv + bowl * (a2 * du * du + b2 * dv * dv)
-    out[8, i] = bowl_u / a + 2 * bowl * a * du
-    out[9, i] = bowl_v / b + 2 * bowl * b * dv
-    out[10, i] = bowl
+    out[_BOWL_0, i] = base + bowl_u * du + bowl_v * dv + bowl * (a2 * du * du + b2 * dv * dv)
+    out[_BOWL_X, i] = bowl_u / a + 2 * bowl * a * du + 0.0
+    out[_BOWL_Y, i] = bowl_v / b + 2 * bowl * b * dv + 0.0
+    out[_BOWL_R2, i] = bowl + 0.0
+
+
+@njit(cache=True)
+def _exact_spread(digits: Any, total: Any, sums: Any, n: Any) -> Any:
+    """n * sum(z^2) - sum(z)^2 as value * 2^exponent: 0 where all values are equal, and there alone."""
+    sign, first, last = digits_of(sums[_ZZ], digits[0])
+    _, low, high = whole_digits(n, digits[1])
+    add_digits(total, sign, digits[0], first, last, digits[1], low, high)
+    sign, first, last = digits_of(sums[_Z], digits[0])
+    add_digits(total, -abs(sign), digits[0], first, last, digits[0], first, last)
+    return take(total, digits[0])
+
+
+@njit(cache=True)
+def _exact_cross(digits: Any, total: Any, sums: Any, n: Any, joins: Any) -> Any:
+    """n^2 sum(zi zj) - n sum(z) sum(zi + zj) + joins sum(z)^2 as value * 2^exponent."""
+    sign, first, last = digits_of(sums[_PAIRS], digits[0])
+    _, low, high = whole_digits(n * n, digits[1])
+    add_digits(total, sign, digits[0], first, last, digits[1], low, high)
+    z_sign, z_first, z_last = digits_of(sums[_Z], digits[0])
+    sign, first, last = digits_of(sums[_Z], digits[1])
+    last = times(digits[1], first, last, joins)
+    add_digits(total, abs(z_sign), digits[0], z_first, z_last, digits[1], first, last)
+    z_last = times(digits[0], z_first, z_last, n)
+    sign, first, last = digits_of(sums[_DEGREE], digits[1])
+    add_digits(total, -sign * z_sign, digits[0], z_first, z_last, digits[1], first, last)
+    return take(total, digits[0])
 
 
 @njit(cache=True, error_model="numpy")
-def _moran(state: Any, p: Any) -> Any:
-    n, joins = state.counts[p, _N], state.counts[p, _JOINS]
-    if joins == 0:
-        return np.nan
-    z, z_low = read(state.sums[p, _Z])
-    zz, zz_low = read(state.sums[p, _ZZ])
-    spread = covariation(float(n), zz, zz_low, z, z_low, z, z_low) / n  # sum of squares about the mean
-    if not spread > 0:
-        return np.nan
-    pairs, pairs_low = read(state.sums[p, _PAIRS])
-    degree, degree_low = read(state.sums[p, _DEGREE])
-    # sum over pairs of (zi - m)(zj - m) = pairs - m degree + joins m2, times n twice, as two covariations
-    first = covariation(float(n), pairs, pairs_low, z, z_low, degree / 2, degree_low / 2)
-    second = covariation(float(n), degree / 2, degree_low / 2, z, z_low, float(joins), 0.0)
-    return (n / joins) * (first - (z / n) * second) / n / spread
+def _spread(
+    digits: Any, total: Any, sums: Any, n: Any, joins: Any, z: Any, z_low: Any, moran: Any, out: Any, i: Any
+) -> None:
+    """Standard deviation, and Moran's I with binary weights, of two and more values.
+
+    n^2 times the variance is s = n sum(z^2) - sum(z)^2; over the pairs of adjacent dies n^2 times the sum of products
+    about the mean is m = n^2 sum(zi zj) - n sum(z) sum(zi + zj) + joins sum(z)^2; Moran's I is m / (joins s). Both to
+    about 100 bits first, and where little is left of these by digits.
+    """
+    fn, exponent = float(n), 0
+    zz, zz_low = read(sums[_ZZ], digits[0])
+    spread, sure = difference(fn, zz, zz_low, z, z_low, z, z_low)
+    if not sure:
+        spread, exponent = _exact_spread(digits, total, sums, n)
+    out[_STD, i] = math.ldexp(np.sqrt(spread / (fn * (fn - 1.0))), exponent >> 1)
+    if not moran or joins == 0 or spread == 0.0:
+        return
+    pairs, pairs_low = read(sums[_PAIRS], digits[0])
+    degree, degree_low = read(sums[_DEGREE], digits[0])
+    square, square_low = dd_times(z, z_low, z, z_low)
+    square, square_low = dd_times(square, square_low, float(joins), 0.0)
+    a, a_low = dd_times(pairs, pairs_low, fn, 0.0)
+    b, b_low = dd_times(z, z_low, degree, degree_low)
+    high, low = two_sum(a, -b)
+    high, low = dd_times(high, low + (a_low - b_low), fn, 0.0)
+    cross, error = two_sum(high, square)
+    cross, more = cross + (error + (low + square_low)), 0
+    if not (sure and abs(cross) > _SURE * max(square, abs(a) * fn)):
+        cross, more = _exact_cross(digits, total, sums, n, joins)
+    out[_MORAN_I, i] = math.ldexp(cross / (float(joins) * spread), more - exponent)
 
 
 @njit(cache=True, error_model="numpy")
@@ -188,27 +277,27 @@ def query(lattice: Any, replay: Any, state: Any, first: Any, last: Any, out: Any
         return
     for p in range(out.shape[0]):
         n = state.counts[p, _N]
-        z, z_low = read(state.sums[p, _Z])
-        zz, zz_low = read(state.sums[p, _ZZ])
-        mean = z / n if n else np.nan
-        out[p, 0, first] = mean
-        out[p, 1, first] = np.nan
-        if n > 1:
-            out[p, 1, first] = np.sqrt(
-                max(covariation(float(n), zz, zz_low, z, z_low, z, z_low), 0.0) / (float(n) * float(n - 1))
-            )
-        out[p, 3, first] = _moran(state, p) if state.moran else np.nan
+        mean = z = z_low = np.nan
+        if n > 0:
+            z, z_low = read(state.sums[p, _Z], state.digits[0])
+            mean = quotient(z, z_low, n)
+        out[p, _MEAN, first] = mean
+        out[p, _STD, first] = np.nan
+        out[p, _MORAN_I, first] = np.nan
+        if n > 1 and state.spread:
+            joins = state.counts[p, _JOINS]
+            _spread(state.digits, state.products, state.sums[p], n, joins, z, z_low, state.moran, out[p], first)
         if state.surface:
             _surface(state, p, out[p], first)
         for i in range(first, last):
-            for column in range(11):
-                if i > first and column != 2:
+            for column in range(out.shape[1]):
+                if i > first and column != _SITE_BIAS:
                     out[p, column, i] = out[p, column, first]
-            out[p, 2, i] = np.nan
+            out[p, _SITE_BIAS, i] = np.nan
             site = replay.site[i]
             if site >= 0 and state.site_count[p, site] > 0:
-                here, _ = read(state.site_sums[p, site])
-                out[p, 2, i] = here / state.site_count[p, site] - mean
+                here, here_low = read(state.site_sums[p, site], state.digits[0])
+                out[p, _SITE_BIAS, i] = quotient(here, here_low, state.site_count[p, site]) - mean
 
 
 @njit(cache=True)
@@ -280,3 +369,26 @@ def walk(lattice: Any, replay: Any, state: Any, out: Any) -> None:
     for k in range(len(replay.instants) - 1):
         query(lattice, replay, state, replay.instants[k], replay.instants[k + 1], out)
         push(lattice, replay, state, replay.instants[k], replay.instants[k + 1])
+
+
+def _options(asked: Asked, wafer: Places, sites: int) -> dict[str, Any]:
+    return {
+        "parameters": len(asked.parameters),
+        "center": wafer.center,
+        "sites": sites,
+        "surface": asked.wants("plane_", "bowl_"),
+        "spread": "wafer_std" in asked.columns,
+        "moran": "moran_i" in asked.columns,
+    }
+
+
+KERNEL: Final = Kernel(
+    revision=2,
+    columns=COLUMNS,
+    new_state=new_state,
+    query=query,
+    push=push,
+    walk=walk,
+    options=_options,
+    of_values=True,
+)

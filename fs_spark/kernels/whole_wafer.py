@@ -1,11 +1,16 @@
-"""A complete wafer by zones: yields, and the radial profile of a parameter."""
+"""A complete wafer: yields by zones, the radial profile of a parameter, and its part average test (PAT) limits."""
 
 from __future__ import annotations
+
+import math
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fs_spark.kernels.kernel import Kernel
 from fs_spark.kernels.moments import exact_moments
+from fs_spark.kernels.own import IQR_OF_SIGMA
 
 Float64 = NDArray[np.float64]
 
@@ -30,3 +35,35 @@ def radial_profile(values: Float64, ring: NDArray[np.int32], rings: int) -> Floa
     Invariant to  die order
     """
     return np.array([exact_moments(values[ring == k].tolist())[1] for k in range(rings)], np.float64)
+
+
+def _quantile(ordered: list[float], share: float) -> float:
+    """Linear between the closest ranks (type 7 of Hyndman and Fan, 1996)."""
+    at = (len(ordered) - 1) * share
+    k = int(at)
+    return ordered[k] if at == k else ordered[k] + (at - k) * (ordered[k + 1] - ordered[k])
+
+
+def pat_limits(values: Float64, *, sigmas: float, robust: bool) -> tuple[float, float]:
+    """The limits of a part average test: mean and standard deviation, or median and interquartile range by 1.35.
+
+    Shapes     values (d,) of the parts that count, NaN = none
+    Undefined  NaN, both, where the parts have no spread: under two values, all equal, or an interquartile range of 0
+    Invariant to  die order
+    Source     AEC-Q001
+
+    >>> pat_limits(np.array([1.0, 2.0, 3.0]), sigmas=6.0, robust=False)
+    (-4.0, 8.0)
+    """
+    count, center, sigma = exact_moments(values.tolist())
+    if robust and count:
+        ordered = sorted(values[~np.isnan(values)].tolist())
+        center, sigma = _quantile(ordered, 0.5), (_quantile(ordered, 0.75) - _quantile(ordered, 0.25)) / IQR_OF_SIGMA
+    if not sigma > 0:
+        return math.nan, math.nan
+    return center - sigmas * sigma, center + sigmas * sigma
+
+
+PAT: Final = tuple(f"{kind}_{what}" for kind in ("pat", "robust_pat") for what in ("low", "high", "flag"))
+
+KERNEL: Final = Kernel(revision=2, columns=(*PAT, "yield", "mean"))

@@ -14,7 +14,7 @@ from fs_spark.errors import ReproductionError
 
 FORMAT: Final = 2
 SCHEMA_FILE: Final = Path(__file__).with_name("manifest.schema.json")
-_PACKAGES: Final = ("fs_spark", "pyspark", "delta-spark", "pyarrow", "numpy", "scipy", "numba")
+_PACKAGES: Final = ("fs_spark", "pyspark", "delta-spark", "pyarrow", "numpy", "numba")
 
 
 class _Part(BaseModel):

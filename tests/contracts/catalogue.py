@@ -157,8 +157,8 @@ fail__full_run_length | full_wafer_outcomes | die | after_wafer | int | dies | p
 {p}__full_rank | full_own_context | die | after_wafer | double | 1 | value
 {p}__full_plane_residual | full_own_context | die | after_wafer | double | - | value,map
 full_neighbor_same_bin | full_own_bin | die | after_wafer | int | dies | hard_bin
-{p}__pat_flag | pat | die | after_wafer | boolean | - | value
-{p}__robust_pat_flag | pat | die | after_wafer | boolean | - | value
+{p}__pat_flag | pat | die | after_wafer | boolean | - | value,passed
+{p}__robust_pat_flag | pat | die | after_wafer | boolean | - | value,passed
 wafer_tested_count | wafer_summary | wafer | after_wafer | int | dies | -
 wafer_yield | wafer_summary | wafer | after_wafer | double | 1 | passed
 {bin}__wafer_rate | wafer_summary | wafer | after_wafer | double | 1 | hard_bin
@@ -181,10 +181,10 @@ fail__wafer_moran_i | wafer_summary | wafer | after_wafer | double | 1 | passed
 {p}__whole_bowl_x | wafer_summary | wafer | after_wafer | double | per mm | value
 {p}__whole_bowl_y | wafer_summary | wafer | after_wafer | double | per mm | value
 {p}__whole_bowl_r2 | wafer_summary | wafer | after_wafer | double | per mm2 | value
-{p}__whole_pat_low | wafer_summary | wafer | after_wafer | double | - | value
-{p}__whole_pat_high | wafer_summary | wafer | after_wafer | double | - | value
-{p}__whole_robust_pat_low | wafer_summary | wafer | after_wafer | double | - | value
-{p}__whole_robust_pat_high | wafer_summary | wafer | after_wafer | double | - | value
+{p}__whole_pat_low | wafer_summary | wafer | after_wafer | double | - | value,passed
+{p}__whole_pat_high | wafer_summary | wafer | after_wafer | double | - | value,passed
+{p}__whole_robust_pat_low | wafer_summary | wafer | after_wafer | double | - | value,passed
+{p}__whole_robust_pat_high | wafer_summary | wafer | after_wafer | double | - | value,passed
 {ring}__yield | wafer_zones | wafer | after_wafer | double | 1 | passed,map
 {sector}__yield | wafer_zones | wafer | after_wafer | double | 1 | passed,map
 {zone}__yield | wafer_zones | wafer | after_wafer | double | 1 | passed,map

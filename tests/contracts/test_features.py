@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
 import fs_spark
@@ -13,6 +14,7 @@ from fs_spark.features.catalogue import CATALOGUE, FAMILIES, find_feature
 from fs_spark.features.feature import BOUNDARIES
 from fs_spark.features.settings import SpatialSettings
 from fs_spark.features.view import FeatureView
+from tests.conftest import ROOT
 from tests.contracts.catalogue import FEATURES
 
 PUBLIC = {
@@ -29,7 +31,7 @@ PUBLIC = {
         "name, version, insertion='1', features, parameters=(), bins=(), "
         "settings=SpatialSettings(gdbn_side_weight=1.0, gdbn_corner_weight=0.5, density_box_mm=10.0, "
         "density_sigma_mm=5.0, gradient_radius_mm=10.0, rings=5, sectors=8, edge_exclusion_mm=None, "
-        "pat_sigmas=6.0), ttl=None, description=''"
+        "pat_sigmas=6.0, pat_population='passing', wm_remove_single_fails=False), ttl=None, description=''"
     ),
     "FsSparkError": "Exception",
     "GroupSplit": "(by: \"Literal['lot', 'wafer']\", fractions: 'Mapping[str, float]', seed: 'int' = 0) -> None",
@@ -40,7 +42,8 @@ PUBLIC = {
     ),
     "SpatialSettings": (
         "gdbn_side_weight=1.0, gdbn_corner_weight=0.5, density_box_mm=10.0, density_sigma_mm=5.0, "
-        "gradient_radius_mm=10.0, rings=5, sectors=8, edge_exclusion_mm=None, pat_sigmas=6.0"
+        "gradient_radius_mm=10.0, rings=5, sectors=8, edge_exclusion_mm=None, pat_sigmas=6.0, "
+        "pat_population='passing', wm_remove_single_fails=False"
     ),
     "SpineRequest": (
         "(question: 'Question', label: 'str | None' = None, insertion: 'str' = '1', earlier_insertion: 'str "
@@ -202,6 +205,21 @@ def test_names_end_in_their_unit_and_are_told_apart() -> None:
     for feature in CATALOGUE:
         if feature.unit in ("mm", "rad"):
             assert feature.name.endswith(f"_{feature.unit}")
+
+
+STARTER_HASHES = {
+    "die_geometry": "2b717b31841d64099068635dd17d6c95fce6d87a214c3c254498ea41dfda8e3d",
+    "die_measured": "d3a3484ec3a3ca2fc2fb27a450c9a0a700b21623716c18b3713d932944086f84",
+    "die_neighborhood": "dd15b69afe7ba6d8ebe24392d15a396e8e0e7bce9ae6702db96b2dd3290634bb",
+    "lot_so_far": "32f5df9b64bc6f2deb8a7bb60e17867bd1b076dde0033b2ed939d1d2dd4c1486",
+}
+
+
+@pytest.mark.parametrize("name", STARTER_HASHES)
+def test_the_hash_of_a_registered_view_stays(name: str) -> None:
+    """Stores hold these views: a definition that hashes to something else would be refused as another one."""
+    text = (ROOT / "conf" / "views" / f"{name}.yaml").read_text(encoding="utf-8")
+    assert FeatureView.model_validate(yaml.safe_load(text)).definition_hash == STARTER_HASHES[name]
 
 
 def test_a_feature_that_does_not_exist() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 
 from fs_spark.errors import RequestError, SchemaError
 from fs_spark.features.compute import compute_features
-from fs_spark.features.mapped import possible_neighbors
+from fs_spark.kernels.map import possible_neighbors
 from fs_spark.wafer import WaferGeometry
 from tests.kernels.wafers import (
     COUNTS,

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from scipy.interpolate import CubicSpline
+from skimage.transform import radon
 
 from fs_spark.kernels.whole_wafer import radial_profile, zone_yields
 from fs_spark.kernels.wm811k import FAIL, PASS, map_array, wm811k_features
@@ -55,29 +57,65 @@ def test_a_line_is_eccentric_and_a_ring_is_not_solid() -> None:
     assert wm811k_features(ring)["wm_component_solidity"] < 0.4
 
 
-def test_every_projection_holds_all_fails() -> None:
-    """At each angle the lines share out all fails: the mean over angles sums to their number."""
-    from fs_spark.kernels import wm811k
+@pytest.mark.parametrize("shape", [(41, 41), (30, 47), (12, 9), (3, 2), (2, 2), (1, 1), (1, 5)])
+@pytest.mark.parametrize("share", [0.05, 0.5, 1.0])
+def test_projections_are_those_of_scikit_image(shape: tuple[int, int], share: float) -> None:
+    """Radon by scikit-image, mean and deviation by numpy, the cubic interpolation by scipy."""
+    picture = np.where(np.random.default_rng(shape[0]).random(shape) < share, FAIL, PASS).astype(np.int8)
+    picture[0, 0] = FAIL
+    sinogram = radon((picture == FAIL).astype(float), theta=np.arange(180.0), circle=False)
+    lines = np.arange(len(sinogram))
+    found = wm811k_features(picture)
+    for name, wanted in (("mean", sinogram.mean(axis=1)), ("std", sinogram.std(axis=1))):
+        curve = CubicSpline(lines, wanted)(np.linspace(0, lines[-1], 20))  # by default through the second point too
+        told = [found[f"wm_radon_{name}_{k:02}"] for k in range(20)]
+        np.testing.assert_allclose(told, curve, rtol=1e-10, atol=1e-12)
 
+
+def test_half_a_turn_shows_the_same_lines_from_the_other_side() -> None:
+    picture = disk(43)  # of 61 lines, an odd number, so that its center is the center of a line
+    picture[(np.random.default_rng(1).random(picture.shape) < 0.2) & (picture == PASS)] = FAIL
+    plain, turned = (wm811k_features(p) for p in (picture, picture[::-1, ::-1]))
+    for name in ("mean", "std"):
+        there, back = ([f[f"wm_radon_{name}_{k:02}"] for k in range(20)] for f in (plain, turned))
+        np.testing.assert_allclose(there, back[::-1], atol=1e-10)
+
+
+def test_single_fails_are_removed_where_that_is_asked_for() -> None:
     picture = disk()
-    picture[np.random.default_rng(1).random(picture.shape) < 0.2] = FAIL
-    picture[disk() == 0] = 0
-    wm811k._POINTS = (lines := int(np.ceil(np.hypot(41, 41))) + 2)  # type: ignore[misc]
-    try:
-        mean, std = wm811k._projections(picture)
-    finally:
-        wm811k._POINTS = 20  # type: ignore[misc]
-    assert len(mean) == lines
-    assert mean.sum() == pytest.approx(np.count_nonzero(picture == FAIL))
-    turned, _ = wm811k._projections(picture[::-1, ::-1])  # half a turn: the same lines from the other side
-    again, _ = wm811k._projections(picture)
-    np.testing.assert_allclose(turned, again[::-1], atol=1e-9)
-    assert (std >= -1e-9).all()
+    picture[5, 20] = picture[30, 30] = FAIL
+    picture[18:20, 18] = FAIL
+    kept, removed = wm811k_features(picture), wm811k_features(picture, remove_single_fails=True)
+    picture[5, 20] = picture[30, 30] = PASS
+    assert removed == wm811k_features(picture) != kept
+    corner = np.full((3, 3), PASS, np.int8)
+    corner[0, 0] = corner[1, 1] = FAIL  # neighbors over a corner
+    assert wm811k_features(corner, remove_single_fails=True) == wm811k_features(corner)
 
 
 def test_the_picture_of_dies() -> None:
     picture = map_array([2, 4, 2], [-3, -3, 1], [0, 1, -1], pitch=(2, 2))
+    assert picture is not None
     assert picture.tolist() == [[FAIL, 0, PASS], [PASS, 0, 0]]
+
+
+def test_the_picture_is_that_of_the_products_map() -> None:
+    every = [(x, y) for x in range(3) for y in range(2)]
+    picture = map_array([1, 9000], [1, 12000], [0, 0], dies=every)
+    assert picture is not None
+    assert picture.tolist() == [[0, 0], [0, FAIL], [0, 0]]
+    assert map_array([9000], [0], [0], dies=every) is None  # nothing of it lies on the map
+
+
+def test_dies_strewn_too_far_are_no_wafer() -> None:
+    assert map_array([0, 12000], [0, 12000], [0, 1]) is None
+    found = wm811k_features(None)
+    assert len(found) == 59
+    assert np.isnan(list(found.values())).all()
+    strewn = [(0, 0), (1, 0), (12000, 12000)]  # a map that a stray came into: the box of the tested dies
+    picture = map_array([0, 1], [0, 0], [0, 1], dies=strewn)
+    assert picture is not None
+    assert picture.shape == (2, 1)
 
 
 def test_zones_and_profile_by_hand() -> None:

@@ -14,6 +14,8 @@ def mean(values):
         return None
     if not all(math.isfinite(v) for v in values):
         return none_if_nan(sum(values) / len(values))
+    if min(values) == max(values):
+        return values[0]
     return math.fsum(values) / len(values)
 
 
@@ -21,6 +23,8 @@ def sample_std(values):
     """Two-pass standard deviation with ddof 1. Undefined: None under two values, or with an infinite one."""
     if len(values) < 2 or not all(math.isfinite(v) for v in values):
         return None
+    if min(values) == max(values):
+        return 0.0
     center = mean(values)
     return math.sqrt(math.fsum((v - center) ** 2 for v in values) / (len(values) - 1))
 

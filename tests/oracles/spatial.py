@@ -28,7 +28,13 @@ def around(place, pitch):
 
 
 def usable(value):
-    return value is not None and math.isfinite(value)
+    """A value of 1e150 and more has no square in a double and counts as missing."""
+    return value is not None and abs(value) < 1e150
+
+
+def alike(values):
+    """No spread: all are equal, whatever arithmetic makes of them."""
+    return all(value == values[0] for value in values)
 
 
 def judged(dies):
@@ -185,9 +191,12 @@ def plane(points):
     """(x, y, z) -> gx, gy, length, direction, R2, value at the origin; or None without a plane."""
     if len({(x, y) for x, y, _ in points}) < 3:
         return None
+    flat = alike([z for _, _, z in points])
     design = np.array([[1.0, x, y] for x, y, _ in points])
     if np.linalg.matrix_rank(design) < 3:
         return None
+    if flat:
+        return 0.0, 0.0, 0.0, None, None, points[0][2]
     z = np.array([p[2] for p in points])
     (base, gx, gy), *_ = np.linalg.lstsq(design, z, rcond=None)
     rest = z - design @ np.array([base, gx, gy])
@@ -196,13 +205,19 @@ def plane(points):
     return float(gx), float(gy), math.hypot(gx, gy), math.atan2(gy, gx), r2, float(base)
 
 
+def average(values):
+    if not values:
+        return None
+    return values[0] if alike(values) else statistics.fmean(values)
+
+
 def parameter_row(attempt, latest, name, *, pitch, size, direction, center, radius_mm):
     """A parameter around the die and over the wafer so far, without its name in the columns."""
     x, y = attempt["die_x"], attempt["die_y"]
     near = [latest[p] for p in eight_neighbors(x, y, pitch) if p in latest and usable(latest[p][name])]
     values = [a[name] for a in near]
     row: dict[str, Any] = {"neighbor_count": len(values)}
-    row["neighbor_mean"] = statistics.fmean(values) if values else None
+    row["neighbor_mean"] = average(values)
     row["neighbor_std"] = statistics.stdev(values) if len(values) > 1 else None
     row["neighbor_min"], row["neighbor_max"] = (min(values), max(values)) if values else (None, None)
     row["neighbor_median"] = statistics.median(values) if values else None
@@ -225,31 +240,36 @@ def parameter_row(attempt, latest, name, *, pitch, size, direction, center, radi
             row[prefix + column] = None if found is None else found[k]
 
     values = [a[name] for a in everything]
-    row["wafer_mean"] = statistics.fmean(values) if values else None
+    row["wafer_mean"] = average(values)
     row["wafer_std"] = statistics.stdev(values) if len(values) > 1 else None
     row["wafer_median"] = float(np.quantile(values, 0.5)) if values else None
     row["wafer_iqr"] = float(np.quantile(values, 0.75) - np.quantile(values, 0.25)) if values else None
     site = None if attempt["site"] is None else (attempt["head"], attempt["site"])
     mine = [a[name] for a in everything if (a["head"], a["site"]) == site]
-    row["site_bias"] = statistics.fmean(mine) - row["wafer_mean"] if site is not None and mine else None
+    row["site_bias"] = average(mine) - row["wafer_mean"] if site is not None and mine else None
     row["moran_i"] = moran({(a["die_x"], a["die_y"]): a[name] for a in everything}, pitch)
     for column in ("plane_0", "plane_x", "plane_y", "bowl_0", "bowl_x", "bowl_y", "bowl_r2"):
         row[column] = None
     on_wafer = [a for a in everything if max(abs(a["die_x"] - center[0]), abs(a["die_y"] - center[1])) <= 1000]
     if size is not None and on_wafer:
         at = np.array([mm(a, center) for a in on_wafer])
-        z = np.array([a[name] for a in on_wafer])
+        values_there = [a[name] for a in on_wafer]
+        z = np.array(values_there)
         design = np.column_stack([np.ones(len(z)), at])
         if np.linalg.matrix_rank(design) == 3:
             found, *_ = np.linalg.lstsq(design, z, rcond=None)
-            row["plane_0"], row["plane_x"], row["plane_y"] = (float(v) for v in found)
+            row["plane_0"], row["plane_x"], row["plane_y"] = (
+                (values_there[0], 0.0, 0.0) if alike(values_there) else (float(v) for v in found)
+            )
         design = np.column_stack([design, (at**2).sum(axis=1)])
         scaled = design / np.abs(design).max(axis=0, initial=1e-300)
         if 1e4 < np.linalg.cond(scaled) < 1e15:
             row["bowl_0"] = row["bowl_x"] = row["bowl_y"] = row["bowl_r2"] = ILL_POSED
         elif np.linalg.matrix_rank(scaled) == 4:
             found, *_ = np.linalg.lstsq(design, z, rcond=None)
-            row["bowl_0"], row["bowl_x"], row["bowl_y"], row["bowl_r2"] = (float(v) for v in found)
+            row["bowl_0"], row["bowl_x"], row["bowl_y"], row["bowl_r2"] = (
+                (values_there[0], 0.0, 0.0, 0.0) if alike(values_there) else (float(v) for v in found)
+            )
 
     own = attempt[name] if usable(attempt[name]) else None
     row["value"] = own

@@ -1,0 +1,107 @@
+"""exp, sin, cos, atan2 and hypot of our own arithmetic: their error against a library of many digits, and corners."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+
+from fs_spark.kernels.elementary import (
+    arctangent,
+    arctangents,
+    exp,
+    exponentials,
+    hypotenuse,
+    hypotenuses,
+    sine_and_cosine,
+)
+
+LEAST = 2.3e-308
+
+
+def ulps(found: float, exact: Any) -> float:
+    """The error in units of the last place of the exact value."""
+    nearest = float(exact)
+    return abs(float((mpmath.mpf(found) - exact) / mpmath.mpf(math.ulp(nearest))))
+
+
+def numbers(*ranges: Callable[[random.Random], float], count: int = 3000) -> Iterator[float]:
+    rng = random.Random(7)
+    for _ in range(count):
+        yield rng.choice(ranges)(rng)
+
+
+def dies(rng: random.Random) -> float:
+    return rng.randrange(-60, 61) * 3.0
+
+
+def near_one(rng: random.Random) -> float:
+    return rng.uniform(-5, 5)
+
+
+def any_size(rng: random.Random) -> float:
+    return float(rng.choice([-1, 1]) * 10.0 ** rng.uniform(-300, 300))
+
+
+@pytest.fixture(autouse=True)
+def many_digits() -> Iterator[None]:
+    with mpmath.workprec(2400):  # of exact squares of 1e-300 beside 1e300
+        yield
+
+
+def test_exp() -> None:
+    given = numbers(lambda r: r.uniform(-700, 700), near_one, lambda r: -r.uniform(0, 4.5), any_size)
+    given_small = [x for x in given if -708 < x < 709]
+    with mpmath.workprec(200):
+        assert max(ulps(exp(x), mpmath.exp(mpmath.mpf(x))) for x in given_small) <= 0.51
+    assert [exp(x) for x in (0.0, -1e9, 710.0, -745.0, 709.7)] == [1.0, 0.0, math.inf, 5e-324, math.exp(709.7)]
+    assert math.isnan(exp(math.nan))
+
+
+def test_sine_and_cosine() -> None:
+    degrees = [k * (math.pi / 180) for k in range(-720, 721)]
+    tiny = [10.0**-k for k in range(1, 300, 7)]
+    every = [*degrees, *tiny, *numbers(near_one, lambda r: r.uniform(-1000, 1000))]
+    for x in every:
+        sine, cosine = sine_and_cosine(x)
+        assert ulps(sine, mpmath.sin(mpmath.mpf(x))) <= 0.51, x
+        assert ulps(cosine, mpmath.cos(mpmath.mpf(x))) <= 0.51, x
+
+
+def test_angles() -> None:
+    pairs = zip(numbers(dies, near_one, any_size), numbers(any_size, dies, near_one, count=3000), strict=True)
+    for y, x in pairs:
+        with mpmath.workprec(300):
+            exact = mpmath.atan2(mpmath.mpf(y), mpmath.mpf(x))
+            if x and abs(exact) >= LEAST:
+                assert ulps(arctangent(y, x), exact) <= 0.51, (y, x)
+
+
+def test_angles_of_the_axes_and_diagonals() -> None:
+    y, x = [0, 1, 1, 1, 0, -1, -1, -1, 0.0, -0.0], [1, 1, 0, -1, -1, -1, 0, 1, 0.0, -0.0]
+    assert arctangents(y, x).tolist() == [math.atan2(a, b) for a, b in zip(y[:8], x[:8], strict=True)] + [0.0, 0.0]
+    assert np.isnan(arctangents([math.nan, 1.0], [1.0, math.nan])).all()
+
+
+def test_lengths() -> None:
+    for x, y in zip(numbers(dies, near_one, any_size), numbers(any_size, dies, near_one), strict=True):
+        exact = mpmath.sqrt(mpmath.mpf(x) ** 2 + mpmath.mpf(y) ** 2)
+        if exact >= LEAST:
+            assert ulps(hypotenuse(x, y), exact) <= 0.51, (x, y)
+    assert hypotenuses([3, 0, math.inf, 1e300], [-4, 0, 1, 1e300]).tolist() == [
+        5.0,
+        0.0,
+        math.inf,
+        math.sqrt(2) * 1e300,
+    ]
+    assert math.isnan(hypotenuse(math.nan, 1.0))
+
+
+def test_arrays_have_the_shape_that_was_given() -> None:
+    assert exponentials(np.zeros((2, 3))).tolist() == [[1.0] * 3] * 2
+    assert hypotenuses([[3.0], [6.0]], [4.0, 8.0]).shape == (2, 2)
