@@ -145,7 +145,7 @@ def link_records(
     t = np.full((1024, _COLUMNS), -1, np.int64)
     table = np.full(4096, -1, np.int64)
     tests = p = r = w = o = short = overlong = outside = 0
-    at = 0
+    at = last = 0
     while at < size:
         length = _u2(data, at, big)
         kind = np.int64(data[at + 2]) << 8 | np.int64(data[at + 3])
@@ -156,7 +156,7 @@ def link_records(
             b += 1
             for slot in range(65536):
                 if open_part[slot] >= 0:
-                    part_end[open_part[slot]] = here - 1
+                    part_end[open_part[slot]] = last - 1
                     open_part[slot] = -1
                 given_up[slot] = has_pirs
         if kind == 3850 or kind == 3855 or kind == 3860:
@@ -291,11 +291,11 @@ def link_records(
                     given_up[slot] = False
                 if given_up[slot] and part < 0:
                     lost_ends += 1
-                    at = end
+                    last, at = here, end
                     continue
                 if kind == 1290 or part < 0:
                     if part >= 0:
-                        part_end[part] = here - 1  # its PRR never came
+                        part_end[part] = last - 1  # its PRR never came
                     part = p
                     p += 1
                     part_head[part], part_begin[part], part_pir[part] = head, here, kind == 1290
@@ -312,7 +312,7 @@ def link_records(
             if kind == 522 and length >= 1:
                 head_run[np.int64(data[at])] = w
                 w += 1
-        at = end
+        last, at = here, end
     touchdown = _touchdowns(part_head[:p], part_run[:p], part_begin[:p], part_end[:p], part_pseudo[:p])
     return (
         (kept_at, kept_kind),
