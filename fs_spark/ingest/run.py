@@ -41,6 +41,8 @@ class FileOutcome:
     reason: str | None
     file_id: str
     parts: int
+    warnings: tuple[str, ...] = ()
+    """What was noticed in the file, for a person."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,9 @@ class IngestReport:
 def _stored_files(tables: Tables) -> dict[str, StoredFile]:
     if not tables.exists(n.FILES):
         return {}
-    wanted = (n.FILE_ID, "path", "status", "reason", "settings", "decompressed_bytes", "run_keys")
+    wanted = (
+        n.FILE_ID, "path", "status", "reason", "settings", "decompressed_bytes", "run_keys", n.LOT_ID, "dropped",
+    )  # fmt: skip
     return {row[n.FILE_ID]: StoredFile.of(row) for row in tables.read(n.FILES).select(*wanted).collect()}
 
 
@@ -123,7 +127,9 @@ def ingest(
         sources = [path for path in delivered if path not in gone]
         if not sources:
             raise RequestError("no delivered file is where it was. Hint: name files, globs or folders")
-    paths = find_files(sources, others=lambda path: find_entry(path, config.inputs) is not None)
+    paths = find_files(
+        sources, others=lambda path: find_entry(path, config.inputs) is not None, follow_links=config.store.follow_links
+    )
     if not dry_run:
         for name in TABLES:
             tables.create(name, LAYOUTS[name])
@@ -153,12 +159,22 @@ def ingest(
                 if file.kept
                 for key in file.run_keys
             },
+            limits=config.store.decompression.limits,
+            follow_links=config.store.follow_links,
             again=again,
         )
         decisions, changed = ingest_batch(tables, task, stored, setting=setting, dry_run=dry_run)
         stored |= {file.file_id: file for file in changed}
         outcomes += [
-            FileOutcome(d.file["path"], d.status, d.reason, d.file[n.FILE_ID], d.file["parts"] or 0) for d in decisions
+            FileOutcome(
+                d.file["path"],
+                d.status,
+                d.reason,
+                d.file[n.FILE_ID],
+                d.file["parts"] or 0,
+                tuple(json.loads(d.file["warnings"] or "[]")),
+            )
+            for d in decisions
         ]
         done_files, done_size = done_files + len(some), done_size + size
         done_bytes += sum(d.file["decompressed_bytes"] or 0 for d in decisions)

@@ -12,7 +12,8 @@ from fs_spark.errors import StdfError
 from fs_spark.inputs import layout, run_clock
 from fs_spark.inputs.die_rows import WORDS, DieRows
 from fs_spark.inputs.rules import DieTableEntry
-from fs_spark.inputs.run_clock import Delivery, TimeQuality
+from fs_spark.inputs.run_clock import Delivery
+from fs_spark.stdf.clock import TimeQuality
 
 Int64 = NDArray[np.int64]
 

@@ -123,13 +123,16 @@ class TextMapEntry(_MapEntry):
     """A picture of the wafer, one character a die, under a header (`_mapEx.txt` and its like).
 
     `skip_bins` are marks, `bins` the bins of characters other than digits, and `origin` the coordinates of the first
-    column and the first row of the map, which such a file does not tell.
+    column and the first row of the map, which such a file does not tell. `columns` and `rows` are the map's size where
+    the header does not tell it: the corner of a picture that has this size is the map's.
     """
 
     kind: Literal["text_map"]
     skip_bins: tuple[Letter, ...] = ("S", "*")
     bins: dict[Letter, int] = {}
     origin: tuple[int, int] = (0, 0)
+    columns: int | None = Field(default=None, gt=0)
+    rows: int | None = Field(default=None, gt=0)
 
 
 class DieColumns(Frozen):

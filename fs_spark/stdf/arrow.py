@@ -49,8 +49,8 @@ def parts_table(
     available = of_touchdown([when.available_us for when in times])
     qualities = [quality for when in times for quality in when.qualities]
     unzoned = not times or times[0].event_us is None
-    never = ~np.repeat([when.known for when in times], [len(when.local_us) for when in times])[at] if n else np.empty(0)
-    never = never.astype(bool)
+    known = [np.full(len(when.local_us), when.known) for when in times]
+    never = ~np.concatenate(known)[at] if known else np.zeros(n, bool)
     unknown = never | unzoned
     flag = parts.flag
     run_start = np.array([when.start_us or 0 for when in times], np.int64)

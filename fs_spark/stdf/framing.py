@@ -236,11 +236,13 @@ def survey_records(
         if after > size:
             return at, previous, 1
         if known[kind]:
-            if (length >= 256 or (kind == 1290 and length > 2)) and of_kind[kind] >= 0:
-                if sound_end(data, at, big, of_kind, programs, needed) < 0 and swallowed(
-                    data, at + 1, after, big, of_kind, programs, needed
-                ):
-                    return at, previous, 2
+            if (
+                (length >= 256 or (kind == 1290 and length > 2))
+                and of_kind[kind] >= 0
+                and sound_end(data, at, big, of_kind, programs, needed) < 0
+                and swallowed(data, at + 1, after, big, of_kind, programs, needed)
+            ):
+                return at, previous, 2
             if kind == 266 and (counts[266] > 0 or counts[1290] + counts[1300] > 0):
                 return at, previous, 5
         elif at >= trusted:
@@ -307,9 +309,13 @@ def survey(data: NDArray[np.uint8], big_endian: bool) -> Survey:
             return Survey(counts, at, why, tuple(gaps))
         ended = previous >= 0 and _is_end(_kind_at(data, previous), counts)
         damaged = at
-        if not ended and previous >= 0 and _kind_at(data, previous) not in (KINDS["FAR"], KINDS["MIR"]):
-            if sound_end(data, previous, big_endian, *layout) < 0:
-                damaged = previous  # its length may be what led here
+        if (
+            not ended
+            and previous >= 0
+            and _kind_at(data, previous) not in (KINDS["FAR"], KINDS["MIR"])
+            and sound_end(data, previous, big_endian, *layout) < 0
+        ):
+            damaged = previous  # its length may be what led here
         again = int(resume(data, damaged + 1, big_endian, _KNOWN, *layout))
         if ended:
             if again < 0:

@@ -145,7 +145,8 @@ def link_records(
     t = np.full((1024, _COLUMNS), -1, np.int64)
     table = np.full(4096, -1, np.int64)
     tests = p = r = w = o = short = overlong = outside = 0
-    at = last = 0
+    at: Any = 0
+    last: Any = 0
     while at < size:
         length = _u2(data, at, big)
         kind = np.int64(data[at + 2]) << 8 | np.int64(data[at + 3])
@@ -154,11 +155,11 @@ def link_records(
         end = at + length
         while b < breaks.shape[0] and here >= breaks[b]:
             b += 1
-            for slot in range(65536):
-                if open_part[slot] >= 0:
-                    part_end[open_part[slot]] = last - 1
-                    open_part[slot] = -1
-                given_up[slot] = has_pirs
+            for each in range(65536):
+                if open_part[each] >= 0:
+                    part_end[open_part[each]] = last - 1
+                    open_part[each] = -1
+                given_up[each] = has_pirs
         if kind == 3850 or kind == 3855 or kind == 3860:
             short += length < (7 if kind == 3860 else 12)
             if length >= 6:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fs_spark.errors import StdfError, did_you_mean
+from fs_spark.errors import StdfError
 from fs_spark.stdf import arrow, framing
 from fs_spark.stdf.container import Delivered, read_delivered, unpack
-from fs_spark.stdf.identity import Identity, find_tester
 from fs_spark.stdf.damage import count_faults, doubtful_parts, first_loss, what_was_lost
+from fs_spark.stdf.identity import Identity, find_tester
 from fs_spark.stdf.logged_clock import LoggedClock
 from fs_spark.stdf.notes import notes, product_notes
 from fs_spark.stdf.parts import read_parts
@@ -49,6 +49,8 @@ class ReadReport:
     faults: dict[str, int] = field(default_factory=dict)
     skipped: tuple[tuple[int, int], ...] = ()
     warnings: list[str] = field(default_factory=list)
+    unanchored_picture: tuple[int, int] | None = None
+    """Columns and rows of a text map that nothing places on the wafer but its own corner."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class StdfFile:
         Raises     StdfError for any other name
         """
         if name not in framing.KINDS:
-            raise StdfError(f"there is no STDF V4 record {name!r}.\n{did_you_mean(name, framing.KINDS)}")
+            raise StdfError(f"there is no STDF V4 record {name!r}. Hint: one of {', '.join(framing.KINDS)}")
         scanned = self._scan
         if name != "GDR":
             return [scanned.fields(name, at) for at in scanned.all_places(name).tolist()]
@@ -246,9 +248,9 @@ def read_stdf(
 ) -> StdfFile:
     """Reads one STDF V4 file: plain, gzip or bzip2, either byte order.
 
-    Bytes that are no records are skipped where records make sense again behind them (`report.skipped`), complete parts
-    behind them are kept. Without `testers` no zone is known: `event_local` and `run_start_local` give the file's wall clock and the UTC
-    times are null. Without `products` the insertion and product are null.
+    Bytes that are no records are skipped where records make sense again behind them (`report.skipped`), and complete
+    parts behind them are kept. Without `testers` no zone is known: `event_local` and `run_start_local` give the file's
+    wall clock and the UTC times are null. Without `products` the insertion and product are null.
 
     Raises     StdfError where nothing can be read, or no tester entry matches
     Source     STDF V4 specification, p.16-58

@@ -108,10 +108,10 @@ def read_fields(name: str, payload: bytes, *, big_endian: bool, encoding: str | 
     """
     order, layouts = ">" if big_endian else "<", LAYOUTS[name]
     fields, fit = _by_layout(layouts[0], _Bytes(payload, order, encoding))
-    if len(layouts) == 1 or fit == 2:
+    if len(layouts) == 1:
         return fields
-    others = layouts[1:]
-    if name in BY_FLAG:
+    others = layouts[1:] if fit < 2 else ()
+    if others and name in BY_FLAG:
         flag = fields[BY_FLAG[name]] or 0
         others = layouts[flag & 15 : (flag & 15) + 1]
     for layout in others:

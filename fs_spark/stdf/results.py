@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,11 +146,22 @@ def _alterations(scan: Scan, names: list[str]) -> list[str]:
     fields = {**_NOTHING, **scan.fields(other.record, record)}
     flag = fields["opt_flag"] or 0
     own = [None if flag & bits else _finite(fields[name]) for bits, name in ((0x50, "lo_limit"), (0xA0, "hi_limit"))]
+    first = [found.low_limit, found.high_limit]
+    if own == first:  # a record before it said that there are none
+        own = [None, None]
     return [
         f"{len(altered)} of {len(names)} tests change their limits within the file, such as {found.test_num} "
-        f"{found.test_name!r}: {found.low_limit} to {found.high_limit}, in another record {own[0]} to {own[1]}; "
-        "`tests` has the first ones, `passed` is by each part's own"
+        f"{found.test_name!r}: {_between(*first)}, elsewhere {_between(*own)}; `tests` has the first ones, `passed` is "
+        "by each part's own"
     ]
+
+
+def _between(low: float | None, high: float | None) -> str:
+    return (
+        "none"
+        if low is None and high is None
+        else f"{low if low is not None else ''}..{high if high is not None else ''}"
+    )
 
 
 def read_tests(scan: Scan) -> Tests:
@@ -250,8 +261,8 @@ def read_results(scan: Scan, final: NDArray[np.int64], n_parts: int, tests: Test
     first = np.full(len(final), -1, np.int64)
     first[kept] = begins[final[kept]]
 
-    def filled(index: NDArray[np.int32], count: int) -> tuple[NDArray[np.int32], ...]:
-        found: tuple[NDArray[np.int32], ...] = fill_results(
+    def filled(index: NDArray[np.int32], count: int) -> tuple[NDArray[Any], ...]:
+        found: tuple[NDArray[Any], ...] = fill_results(
             scan.data, scan.stopped_at, scan.big_endian, scan.result_part, tests.result_test, index, first,
             int(begins[-1]), max(count, 1),
         )  # fmt: skip

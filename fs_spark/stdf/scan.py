@@ -120,7 +120,7 @@ class Scan:
 
     def all_places(self, name: str) -> Int64:
         """Where the records of any name are."""
-        if not KINDS[name] in _UNREAD:
+        if KINDS[name] not in _UNREAD:
             return self.places(name)
         found: Int64 = places_of(self.data, self.stopped_at, self.big_endian, KINDS[name], self.counts[KINDS[name]])
         return found

@@ -7,6 +7,7 @@ up to a known record that the file cuts. Other records in between are passed ove
 """
 
 import struct
+from typing import Any
 
 FAR, MIR, MRR, PIR, PRR = (0, 10), (1, 10), (1, 20), (5, 10), (5, 20)
 FIELDS = {
@@ -48,7 +49,9 @@ def header(data, at, order):
 def fields_end(data, kind, begin, end, order):
     """The bytes behind each field that the payload has, and whether one of them reaches beyond its end."""
     required, optional = FIELDS[kind].split("|")
-    at, counts, ends = begin, {}, []
+    at = begin
+    counts: dict[str, int] = {}
+    ends: list[int] = []
     for word in (required + optional).split():
         if at >= end:
             break
@@ -101,7 +104,7 @@ def makes_sense(data, at, order):
             return None
         if is_far(data, at):
             return at if first is None else first
-        kind, begin, end = found
+        kind, _, end = found
         if data[at : at + 4] == bytes(4):
             return first if not data[at:].strip(b"\0") else None
         if end > len(data):
@@ -163,7 +166,9 @@ def read_records(data, order):
     position  the byte at which the walk stopped
     why       "complete", "cut", "framing", "second_far", "second_mir", "padding", "trailing" or "no_header"
     """
-    records, gaps, at, trusted, since_gap, mir = [], [], 0, 0, 0, None
+    records: list[Any] = []
+    gaps: list[Any] = []
+    at, trusted, since_gap, mir = 0, 0, 0, None
 
     def stop(why):
         return {"records": records, "gaps": gaps, "position": at, "why": why}
