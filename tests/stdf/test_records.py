@@ -57,12 +57,12 @@ def scan_test(order: str, *, maps: str) -> bytes:
     out.add("H I", 12, 99).add("nn", b"a=1", b"b=2")
     for count, code, values in ((3, "I", (1, 2, 70000)), (3, "H", (5, 6, 7)), (2, "B", (8, 9))):
         out.add("H" + code * count, count, *values)
-    for values in (b"LH", b"HL", b""):
-        out.add("H" + "B" * len(values), len(values), *values)
-    for count, code, values in (
+    for states in (b"LH", b"HL", b""):
+        out.add("H" + "B" * len(states), len(states), *states)
+    for count, code, numbers in (
         (1, "H", (11,)), (2, "I", (21, 22)), (1, "Q", (1 << 50,)), (2, "B", (1, 2)), (1, "H", (31,)),
     ):  # fmt: skip
-        out.add("H" + code * count, count, *values)
+        out.add("H" + code * count, count, *numbers)
     out.add("H", 2)
     out.made += b"ab cde"
     return out.made
@@ -139,7 +139,7 @@ def test_pin_groups_lists_and_versions(order: str) -> None:
     pins = Bytes(order).add("H HH HH BB nn nn nn nn", 2, 1, 2, 20, 21, 2, 16, *[b"H", b"L"] * 4).made
     assert with_record(order, "PLR", pins) == {
         "grp_cnt": 2, "grp_indx": [1, 2], "grp_mode": [20, 21], "grp_radx": [2, 16],
-        **dict.fromkeys(("pgm_char", "rtn_char", "pgm_chal", "rtn_chal"), ["H", "L"]),
+        **{key: ["H", "L"] for key in ("pgm_char", "rtn_char", "pgm_chal", "rtn_chal")},
     }  # fmt: skip
     assert with_record(order, "VUR", Bytes(order).add("n", b"V4-2007").made) == {"upd_cnt": None, "upd_nam": "V4-2007"}
     several = Bytes(order).add("B nn", 2, b"V4-2007", b"Memory").made

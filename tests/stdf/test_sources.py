@@ -300,5 +300,5 @@ def test_links_out_of_a_delivered_folder_are_not_followed(tmp_path: Path, caplog
     followed = sorted([*own, str(folder / "link.stdf"), str(folder / "deep" / "other.stdf")])
     assert find_files([folder], follow_links=True) == followed
     assert find_files([folder / "link.stdf"]) == [str(folder / "link.stdf")]  # named itself
-    with pytest.raises(RequestError, match="no such file or folder|holds no file"):
+    with pytest.raises(RequestError, match="no such file or folder"):
         find_files([folder / "deep" / "*.map"])
