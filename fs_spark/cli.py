@@ -10,6 +10,8 @@ import difflib
 import io
 import json
 import logging
+import math
+import os
 import re
 import shutil
 import sys
@@ -57,7 +59,11 @@ def _ingest(args: argparse.Namespace) -> Answer:
         )
     report = FeatureStore.open(args.conf).ingest(args.files, again=args.again, dry_run=args.dry_run)
     lines = [
-        f"{f.status:15} {f.parts:7} parts  {f.path}" + (f"\n{'':15} {f.reason}" if f.reason else "")
+        "\n".join(
+            [f"{f.status:15} {f.parts:7} parts  {f.path}"]
+            + [f"{'':15} {f.reason}"] * bool(f.reason)
+            + [f"{'':15} warning: {warning}" for warning in f.warnings]
+        )
         for f in report.files
     ]
     if report.dry_run:
@@ -68,21 +74,13 @@ def _ingest(args: argparse.Namespace) -> Answer:
 def _inspect(args: argparse.Namespace) -> Answer:
     """Needs no store: without a configuration the times are the tester's wall clock."""
     from fs_spark.config import load_configuration
-    from fs_spark.stdf import read_stdf
-    from fs_spark.stdf.inspection import inspect_file
-    from fs_spark.stdf.suggest import suggest
+    from fs_spark.inspect_file import inspect_path
 
     config = load_configuration(args.conf, strict=False) if Path(args.conf).exists() else None
     if config is not None:
         config.require("products")
-    found = read_stdf(args.file, products=config.products if config else None)
-    report = inspect_file(found, args.file)
-    if not args.suggest:
-        return report.to_dict(), report.to_text(), 3 if found.report.damage else 0
-    product = found.runs["product_id"].to_pylist()[:1]
-    deny = [p for one in (config.products if config else ()) if [one.product_id] == product for p in one.deny]
-    proposed = suggest(found, deny=deny, limit=args.limit)
-    return proposed.to_dict(), proposed.to_text(), 3 if found.report.damage else 0
+    seen = inspect_path(args.file, config, suggest=args.suggest, limit=args.limit)
+    return seen.report, seen.text, 3 if seen.damaged else 0
 
 
 def _features(args: argparse.Namespace) -> Answer:
@@ -139,7 +137,7 @@ def _get(args: argparse.Namespace) -> Answer:
         keys += key if isinstance(key, list) else [key]
     with FeatureStore.open(args.conf).online() as reader:
         answers = reader.get(args.service, keys, args.features or None)
-    return {"rows": answers}, "\n".join(json.dumps(answer) for answer in answers), 0
+    return {"rows": answers}, "\n".join(map(_json, answers)), 0
 
 
 def _history(args: argparse.Namespace) -> Answer:
@@ -317,11 +315,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         report, text, code = _VERBS[args.verb][0](args)
     except FsSparkError as fault:
         if args.json:
-            print(json.dumps({"error": type(fault).__name__, "message": str(fault)}))
+            print(_json({"error": type(fault).__name__, "message": str(fault)}))
         print(f"{type(fault).__name__}: {fault}", file=sys.stderr)
         return 2
     if args.json or text:
-        print(json.dumps(report, default=str) if args.json else text)
+        return _printed(_json(report) if args.json else text, code)
+    return code
+
+
+def _json(report: Any) -> str:
+    """JSON has no infinity and no NaN: they are null."""
+    try:
+        return json.dumps(report, default=str, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(json.loads(json.dumps(report, default=str))), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _printed(text: str, code: int) -> int:
+    """Prints an answer; who reads it may stop early, as `head` does, and that is no fault."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python says so again when it ends
     return code
 
 

@@ -55,12 +55,12 @@ def njit(*, cache: bool = True, **options: Any) -> Callable[[_F], _F]:
 
 @cache
 def source_digest() -> str:
-    """Of the sources of all modules with compiled functions, wherever they lie (a folder, a zip)."""
+    """Of the sources of compiled functions and of their constants, wherever they lie (a folder, a zip)."""
     found = hashlib.sha256(numba.__version__.encode())
     for package in _COMPILED_IN:
         for source in sorted(resources.files(f"fs_spark.{package}").iterdir(), key=lambda item: item.name):
-            if source.name.endswith(".py") and b"njit" in (text := source.read_bytes()):
-                found.update(source.name.encode() + b"\0" + text)
+            if source.name.endswith(".py") and (package != "features" or b"njit" in source.read_bytes()):
+                found.update(source.name.encode() + b"\0" + source.read_bytes())
     return found.hexdigest()[:20]
 
 

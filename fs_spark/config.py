@@ -14,12 +14,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from fs_spark.documents import Document, read_document
 from fs_spark.errors import ConfigError
 from fs_spark.features.view import FeatureService, FeatureView
 from fs_spark.inputs.rules import InputEntry, InputsFile
+from fs_spark.stdf.container import DEFAULT_LIMITS, Limits
 from fs_spark.stdf.quantity import powers_between
 from fs_spark.stdf.rules import Availability, Duration, Frozen, ProductConfig, TesterConfig
 
@@ -34,6 +35,27 @@ class WaferMapDefaults(Frozen):
     edge_exclusion_mm: float = Field(default=3.0, ge=0)
 
 
+def _size(value: object) -> object:
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d+)\s*([KMGT]i?B|B)?\s*", value)
+        if not found:
+            raise ValueError(f"{value!r} is not a size. Hint: write bytes, or a number and a unit such as '2 GiB'")
+        unit = found[2] or "B"
+        return int(found[1]) * (1024 if "i" in unit else 1000) ** " KMGT".index(unit[0].replace("B", " "))
+    return value
+
+
+class DecompressionConfig(Frozen):
+    """How large a packed file may become; one that becomes larger is set aside with the reason."""
+
+    largest_bytes: Annotated[int, BeforeValidator(_size), Field(gt=0)] = DEFAULT_LIMITS.largest_bytes
+    largest_ratio: int = Field(default=DEFAULT_LIMITS.largest_ratio, gt=0)
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.largest_bytes, self.largest_ratio)
+
+
 class SparkConfig(Frozen):
     master: str | None = None
     jars_folder: Path | None = None
@@ -44,7 +66,10 @@ class SparkConfig(Frozen):
 
 
 class StoreConfig(Frozen):
-    """`conf/store.yaml`. Relative paths count from the folder that holds the file."""
+    """`conf/store.yaml`. Relative paths count from the folder that holds the file.
+
+    `follow_links` lets a delivered folder hold links to files outside of it.
+    """
 
     root: str | None = None
     catalog: str | None = Field(default=None, pattern=r"^\w+\.\w+$")
@@ -52,6 +77,8 @@ class StoreConfig(Frozen):
     availability: Availability = "streaming"
     availability_margin: Duration = timedelta(0)
     wafer_map: WaferMapDefaults = WaferMapDefaults()
+    decompression: DecompressionConfig = DecompressionConfig()
+    follow_links: bool = False
     online: str = "sqlite:///online.sqlite"
     spark: SparkConfig = SparkConfig()
 

@@ -5,9 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from fs_spark import names as n
+
+UNANCHORED: Final = "unanchored_picture"
+"""In `files.dropped`: columns and rows of a text map that nothing places on the wafer but its own corner."""
+
+
+def _unanchored(row: Any) -> tuple[int, int] | None:
+    size = json.loads(row["dropped"] or "{}").get(UNANCHORED)
+    return (size[0], size[1]) if size else None
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,8 @@ class StoredFile:
     run_keys: tuple[str, ...]
     batch_id: str | None = None
     parts: int = 0
+    lot_id: str | None = None
+    unanchored_picture: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, row: Any) -> StoredFile:
@@ -40,6 +50,8 @@ class StoredFile:
             tuple(json.loads(row["run_keys"] or "[]")),
             row[n.BATCH_ID],
             row["parts"] or 0,
+            row[n.LOT_ID],
+            _unanchored(row),
         )
 
     @property
@@ -67,6 +79,36 @@ def _why_duplicate(known: StoredFile | None) -> str:
     return f"these bytes were set aside before as {known.status}: {known.reason}. Hint: --again reads them anew"
 
 
+def _misplaced(read: Sequence[Any], stored: Mapping[str, StoredFile]) -> dict[str, str]:
+    """Why maps of one lot cannot be placed, by file: pictures of several sizes, of which none says where it lies.
+
+    Files that are stored stay as they are, and another size is refused; of a delivery with several sizes all are.
+    """
+    sizes: dict[Any, set[tuple[int, int]]] = {}
+    fresh: dict[Any, dict[str, tuple[int, int]]] = {}
+    for row in read:
+        file = row["file"]
+        if file["status"] in n.KEPT and (size := _unanchored(file)):
+            fresh.setdefault((file[n.LOT_ID], file["settings"]), {})[file[n.FILE_ID]] = size
+    for old in stored.values():
+        key = old.lot_id, old.settings
+        if old.kept and old.unanchored_picture and old.file_id not in fresh.get(key, {}):
+            sizes.setdefault(key, set()).add(old.unanchored_picture)
+    found = {}
+    for (lot, settings), files in fresh.items():
+        there = sizes.get((lot, settings), set())
+        every = sorted(there | set(files.values()))
+        for file_id, size in files.items():
+            if len(every) > 1 and size not in there:
+                others = ", ".join(f"{columns} x {rows}" for columns, rows in every if (columns, rows) != size)
+                found[file_id] = (
+                    f"its picture has {size[0]} columns and {size[1]} rows, others of lot {lot} have {others}: where "
+                    "the dies lie on the wafer cannot be told. Hint: deliver maps with all their margins, or give "
+                    "`columns` and `rows` of the product's map in inputs.yaml"
+                )
+    return found
+
+
 def decide(
     read: Sequence[Any],
     stored: Mapping[str, StoredFile],
@@ -80,25 +122,32 @@ def decide(
     A file that has been stored since it was read is a duplicate, unless (`again`) its settings are others now, or its
     rows are to be written `anew` in any case.
     """
-    fresh = {row["file"][n.FILE_ID] for row in read if row["file"]["status"] != n.DUPLICATE}
+
+    def stands(file: Any) -> bool:
+        """Whether the stored rows of the file are the ones that it would give."""
+        known = stored.get(file[n.FILE_ID])
+        if known is None or not known.kept or file["status"] not in n.KEPT or file[n.FILE_ID] in anew:
+            return False
+        return not again or known.settings == file["settings"]
+
+    duplicates = {r["file"][n.FILE_ID] for r in read if r["file"]["status"] == n.DUPLICATE or stands(r["file"])}
+    fresh = {row["file"][n.FILE_ID] for row in read} - duplicates
     holder = {key: s for s in stored.values() if s.kept and s.file_id not in fresh for key in s.run_keys}
     superseded: dict[str, str] = {}
     seen: set[str] = set()
     decisions: list[Decision] = []
+    misplaced = _misplaced(read, stored)
     # of files that tell of the same run in one delivery, a whole one goes before a cut one
     for row in sorted(read, key=lambda r: (r["file"]["status"] != n.INGESTED, r["source"])):
         file = row["file"]
         file_id, status, reason = file[n.FILE_ID], file["status"], file["reason"]
-        if status == n.DUPLICATE or file_id in seen:
+        if file_id in misplaced:
+            status, reason = n.UNREADABLE, misplaced[file_id]
+        if status == n.DUPLICATE or file_id in duplicates or file_id in seen:
             decisions.append(Decision(row, n.DUPLICATE, _why_duplicate(stored.get(file_id))))
             continue
         seen.add(file_id)
         known = stored.get(file_id)
-        if known is not None and known.kept and status in n.KEPT and file_id not in anew:
-            same = not again or known.settings == file["settings"]
-            if same:
-                decisions.append(Decision(row, n.DUPLICATE, _why_duplicate(known)))
-                continue
         if known is not None and known.status == n.SUPERSEDED:
             decisions.append(Decision(row, n.DUPLICATE, "a later delivery holds the whole run"))
             continue

@@ -50,7 +50,10 @@ class Ledger:
             return cls(-1, {})
         version = tables.version(n.FILES)
         rows = tables.read(n.FILES, version)
-        wanted = (n.FILE_ID, "path", "status", "reason", "settings", "decompressed_bytes", "run_keys", "parts")
+        wanted = (
+            n.FILE_ID, "path", "status", "reason", "settings", "decompressed_bytes", "run_keys", "parts", n.LOT_ID,
+            "dropped",
+        )  # fmt: skip
         batch = F.col(n.BATCH_ID) if n.BATCH_ID in rows.columns else F.lit(None).cast("string").alias(n.BATCH_ID)
         return cls(version, {row[n.FILE_ID]: StoredFile.of(row) for row in rows.select(*wanted, batch).collect()})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
@@ -41,6 +42,8 @@ class FileOutcome:
     reason: str | None
     file_id: str
     parts: int
+    warnings: tuple[str, ...] = ()
+    """What was noticed in the file, for a person."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,9 @@ def ingest(
     ledger = Ledger.read(tables) if again else None
     if ledger is not None and not sources:
         sources = _delivered(ledger)
-    paths = find_files(sources, others=lambda path: find_entry(path, config.inputs) is not None)
+    paths = find_files(
+        sources, others=lambda path: find_entry(path, config.inputs) is not None, follow_links=config.store.follow_links
+    )
     anew = miscounted(tables, ledger, paths) if ledger is not None else {}
     if not dry_run:
         for name in TABLES:
@@ -133,6 +138,8 @@ def ingest(
             inputs=config.inputs,
             known={f: file.settings if file.kept else None for f, file in ledger.files.items() if f not in anew},
             stored_runs=ledger.runs,
+            limits=config.store.decompression.limits,
+            follow_links=config.store.follow_links,
             again=again,
         )
         decisions, ledger = ingest_batch(tables, task, ledger, anew=anew, dry_run=dry_run)
@@ -167,4 +174,5 @@ def _outcome(decision: Decision, anew: Mapping[str, str]) -> FileOutcome:
     reason = decision.reason
     if decision.status in n.KEPT and file[n.FILE_ID] in anew:
         reason = f"written anew: {anew[file[n.FILE_ID]]}" + (f"; {reason}" if reason else "")
-    return FileOutcome(file["path"], decision.status, reason, file[n.FILE_ID], file["parts"] or 0)
+    warnings = tuple(json.loads(file["warnings"] or "[]"))
+    return FileOutcome(file["path"], decision.status, reason, file[n.FILE_ID], file["parts"] or 0, warnings)

@@ -17,13 +17,15 @@ import pyarrow.compute as pc
 from pyspark.sql.types import StructType
 
 from fs_spark.errors import StdfError
-from fs_spark.inputs import Delivery, InputFile, files_beside, find_entry, read_die_table, read_input
+from fs_spark.ingest.decide import UNANCHORED
+from fs_spark.inputs import Beside, Delivery, InputFile, files_beside, find_entry, read_die_table, read_input
 from fs_spark.inputs.rules import DieTableEntry, InputEntry
 from fs_spark.names import DIE_KEYS, DUPLICATE, INGESTED, TRUNCATED, UNREADABLE
 from fs_spark.stdf.arrow import LOCAL_US, PART_RESULT, UTC_US
-from fs_spark.stdf.container import Delivered, read_delivered
+from fs_spark.stdf.container import DEFAULT_LIMITS, Delivered, Limits, read_delivered
 from fs_spark.stdf.identity import find_product, find_tester
-from fs_spark.stdf.reader import StdfFile, decode
+from fs_spark.stdf.notes import parameter_notes
+from fs_spark.stdf.reader import ReadReport, StdfFile, decode
 from fs_spark.stdf.rules import Availability, ProductConfig, TesterConfig
 
 _BATCH: Final = 1024
@@ -197,6 +199,8 @@ class FileTask:
     known: dict[str, str | None]
     """Files that need no reading, with the settings that their rows were made with; None = they were set aside."""
     stored_runs: dict[str, tuple[str, int]]
+    limits: Limits = DEFAULT_LIMITS
+    follow_links: bool = False
     again: bool = False
     """Known files are read when they were set aside, or when their settings are others now."""
 
@@ -231,7 +235,7 @@ class FileTask:
     def _one(self, source: int) -> Iterator[pa.RecordBatch]:
         path = self.paths[source]
         try:
-            delivered = read_delivered(path)
+            delivered = read_delivered(path, limits=self.limits)
         except StdfError as fault:
             unnamed = hashlib.sha256(f"unreadable:{path}".encode()).hexdigest()
             yield self._file(source, {"file_id": unnamed, "status": UNREADABLE, "reason": str(fault)})
@@ -278,12 +282,15 @@ class FileTask:
             ]
         return hashlib.sha256(json.dumps([*said, self.availability, self.margin_us]).encode()).hexdigest()
 
+    def _beside(self, path: str) -> Beside:
+        return files_beside(path, limits=self.limits, follow_links=self.follow_links)
+
     def _decode(self, delivered: Delivered, path: str) -> StdfFile | InputFile:
         entry = find_entry(path, self.inputs)
         found: StdfFile | InputFile
         if entry is not None:
             delivery = Delivery(self.availability, self.margin_us, self.delivered_us)
-            found = read_input(path, delivered, entry, delivery=delivery, beside=files_beside(path))
+            found = read_input(path, delivered, entry, delivery=delivery, beside=self._beside(path))
         else:
             found = decode(
                 delivered,
@@ -297,6 +304,18 @@ class FileTask:
         if found.report.damage and not found.report.parts:
             raise StdfError(f"{found.report.damage}, before any complete part")
         return found
+
+    def _dropped(self, report: ReadReport) -> dict[str, Any]:
+        picture = report.unanchored_picture
+        return {**report.dropped, **({UNANCHORED: list(picture)} if picture else {})}
+
+    def _parameter_notes(self, found: InputFile) -> list[str]:
+        """Parameters of the file's products that match none of its tests; a file without tests has no parameters."""
+        named = set(found.runs["product_id"].to_pylist()) if found.tests.num_rows else set()
+        tests = list(zip(found.tests["test_num"].to_pylist(), found.tests["test_name"].to_pylist(), strict=True))
+        return [
+            note for product in self.products if product.product_id in named for note in parameter_notes(product, tests)
+        ]
 
     def _file(
         self,
@@ -325,6 +344,8 @@ class FileTask:
         self, source: int, extends: Sequence[str], found: StdfFile | InputFile, row: dict[str, Any]
     ) -> Iterator[pa.RecordBatch]:
         report, parts = found.report, found.parts
+        if isinstance(found, InputFile):
+            report.warnings += self._parameter_notes(found)
         keyless = pc.is_null(parts[DIE_KEYS[0]])
         for key in DIE_KEYS[1:]:
             keyless = pc.or_(keyless, pc.is_null(parts[key]))
@@ -339,7 +360,7 @@ class FileTask:
             "test_program": found.header["job_nam"],
             "parts": report.parts,
             "parts_without_key": pc.sum(keyless).as_py() or 0,
-            "dropped": json.dumps(report.dropped, sort_keys=True),
+            "dropped": json.dumps(self._dropped(report), sort_keys=True),
             "faults": json.dumps(report.faults, sort_keys=True),
             "warnings": json.dumps(report.warnings),
             "run_keys": json.dumps(run_keys),

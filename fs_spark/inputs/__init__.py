@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fs_spark.errors import StdfError
 from fs_spark.inputs.die_table import read_die_file, read_die_table
 from fs_spark.inputs.layout import InputFile
 from fs_spark.inputs.lot_report import Beside
@@ -11,19 +12,27 @@ from fs_spark.inputs.map_files import read_map
 from fs_spark.inputs.naming import find_entry
 from fs_spark.inputs.rules import DieTableEntry, InputEntry
 from fs_spark.inputs.run_clock import Delivery
-from fs_spark.stdf.container import Delivered, read_delivered, unpack
+from fs_spark.stdf.container import DEFAULT_LIMITS, Delivered, Limits, read_delivered, unpack
 
 __all__ = ["Beside", "Delivery", "InputFile", "files_beside", "find_entry", "read_die_table", "read_input"]
 
 
-def files_beside(path: str | Path) -> Beside:
-    """Reads files by their name relative to the folder of `path`, which may be a URI."""
+def files_beside(path: str | Path, *, limits: Limits = DEFAULT_LIMITS, follow_links: bool = False) -> Beside:
+    """Reads files by their name relative to the folder of `path`, which may be a URI.
+
+    Raises     StdfError for a link out of that folder, unless `follow_links`
+    """
 
     def read(name: str) -> bytes:
         if "://" not in str(path):
-            return read_delivered(Path(path).parent / name).data
+            folder = Path(path).parent
+            if not follow_links and not (folder / name).resolve().is_relative_to(folder.resolve()):
+                raise StdfError(
+                    f"{name} is a link out of the folder of the file. Hint: set `follow_links: true` in store.yaml"
+                )
+            return read_delivered(folder / name, limits=limits).data
         bare, mark, query = str(path).partition("?")
-        return read_delivered(f"{bare.rpartition('/')[0]}/{name}{mark}{query}").data
+        return read_delivered(f"{bare.rpartition('/')[0]}/{name}{mark}{query}", limits=limits).data
 
     return read
 

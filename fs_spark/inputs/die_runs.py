@@ -12,7 +12,8 @@ from fs_spark.errors import StdfError
 from fs_spark.inputs import layout, run_clock
 from fs_spark.inputs.die_rows import WORDS, DieRows
 from fs_spark.inputs.rules import DieTableEntry
-from fs_spark.inputs.run_clock import Delivery, InputTimeQuality
+from fs_spark.inputs.run_clock import Delivery
+from fs_spark.stdf.clock import TimeQuality
 
 Int64 = NDArray[np.int64]
 
@@ -67,7 +68,7 @@ class DieRun:
     start_us: int | None
     finish_us: int | None
     end_us: int
-    quality: InputTimeQuality
+    quality: TimeQuality
     touchdowns: int
     touchdown: Int64
     event_us: Int64
@@ -87,7 +88,7 @@ def read_runs(dies: DieRows, entry: DieTableEntry, *, file_id: str, delivery: De
             backward += 1
             continue
         given = dies.sequence[mine] if dies.sequence is not None else None
-        quality: InputTimeQuality
+        quality: TimeQuality
         if dies.event is not None:
             touchdown, ends = _at_given_times(dies.event.us[mine], given)
             quality = "logged"

@@ -167,6 +167,7 @@ def read_map(
         parts=n,
         dropped={"marks": picture.marks},
         warnings=_warnings(picture, passed),
+        unanchored_picture=picture.unanchored,
     )
     return InputFile(
         header={"node_nam": own["tester"], "job_nam": own["test_program"], "lot_id": own["lot_id"]},

@@ -18,7 +18,7 @@ Int64 = NDArray[np.int64]
 _LABELS: Final = {
     "product_id": ("product", "device", "device name"),
     "lot_id": ("wafer lots", "lot id", "lot no."),
-    "wafer_id": ("wafer no", "wafer id"),
+    "wafer_id": ("wafer no", "wafer id", "waferid"),
     "time": ("meas time",),
     "size": ("wafer size",),
     "die_width": ("index x", "dice sizex"),
@@ -26,14 +26,18 @@ _LABELS: Final = {
     "flat": ("notch", "flat/notch"),
     "columns": ("map column",),
     "rows": ("map row",),
-    "dies": ("gross die", "total tested"),
-    "passed": ("total prober pass dies", "pass die", "total pass"),
+    "dies": ("gross die", "total tested", "tested"),
+    "passed": ("total prober pass dies", "pass die", "total pass", "pickable"),
 }
 """What the formats call one thing: the list, the picture with a measuring time, the picture with a die size."""
 
 _NAME_OF: Final = {label: name for name, labels in _LABELS.items() for label in labels}
 _DIE: Final = re.compile(r"\s*(-?\d{1,9})\s+(-?\d{1,9})\s+(-?\d{1,9})(?:\s+-?\d+)*\s*")
 _NOTCH: Final = re.compile(r"(?:notch|flat)\W*(up|down|left|right)", re.IGNORECASE)
+_MAX_XY: Final = re.compile(r"(?:max\s*xy\s*:\s*(\d+)[\s,]+(\d+)|x\s*:\s*(\d+)[\s,;]+y\s*:\s*(\d+))", re.IGNORECASE)
+"""The size of the picture in one line: `MaxXY: 95 91`, `X:150 Y:94`."""
+_ORIENT: Final = re.compile(r"orient\s*:\s*(12|3|6|9)", re.IGNORECASE)
+_OF_HOUR: Final = {"12": "up", "3": "right", "6": "down", "9": "left"}
 _BLANK: Final = ". "
 
 
@@ -48,11 +52,21 @@ class WaferPicture:
     marks: int
     top: int
     damage: str | None = None
+    unanchored: tuple[int, int] | None = None
+    """Columns and rows of a picture whose place on the wafer nothing but its own corner tells."""
 
 
 def _header(lines: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for line in lines:
+        if size := _MAX_XY.fullmatch(line.strip()):
+            columns, rows = (text for text in size.groups() if text)
+            found.setdefault("columns", columns)
+            found.setdefault("rows", rows)
+            continue
+        if hour := _ORIENT.fullmatch(line.strip()):
+            found.setdefault("flat", _OF_HOUR[hour[1]])
+            continue
         label, colon, value = line.partition(":")
         name = _NAME_OF.get(label.strip().lower())
         if colon and name and value.strip():
@@ -107,14 +121,15 @@ def read_wafer_map(text: str, entry: WaferMapEntry) -> WaferPicture:
 def _box(used: NDArray[np.bool_], size: float | None, what: str) -> tuple[int, bool]:
     """Where the map begins on one axis of the picture, and whether it is whole.
 
-    Blank columns or rows may stand around the map: its size is the picture's, or that of what is not blank in it.
+    Blank columns or rows may stand around the map: a size that is told is the picture's, or that of what is not blank
+    in it. Without one the map begins where the picture does, since how much of its margin is blank differs by wafer.
     """
     places = np.flatnonzero(used)
     begin, found = int(places[0]), int(places[-1]) - int(places[0]) + 1
-    if size is None or found == size:
-        return begin, True
-    if len(used) == size:
+    if size is None or len(used) == size:
         return 0, True
+    if found == size:
+        return begin, True
     if what == "row" and len(used) < size:
         return begin, False
     raise StdfError(
@@ -123,19 +138,29 @@ def _box(used: NDArray[np.bool_], size: float | None, what: str) -> tuple[int, b
     )
 
 
+def _picture(lines: list[str]) -> tuple[list[str], list[str]]:
+    """The lines above the picture, and its rows. Lines of blanks as wide as the picture are rows of it."""
+    begin = next(
+        (k for k, line in enumerate(lines) if line.strip() and ":" not in line and not _NOTCH.fullmatch(line.strip())),
+        len(lines),
+    )
+    head, rows = lines[:begin], lines[begin:]
+    while rows and not rows[-1].strip():
+        rows.pop()
+    width = max(map(len, rows), default=0)
+    while head and width and not head[-1].strip() and len(head[-1]) == width:
+        rows.insert(0, head.pop())
+    return head, rows
+
+
 def read_text_map(text: str, entry: TextMapEntry) -> WaferPicture:
     """A picture, one character a die, under lines of `label: value`. One with too few rows is cut.
 
     Raises     StdfError where there is no picture, a character has no bin, or the dies cannot be placed
     """
     lines = text.splitlines()
-    begin = next(
-        (k for k, line in enumerate(lines) if line.strip() and ":" not in line and not _NOTCH.fullmatch(line.strip())),
-        len(lines),
-    )
-    header, rows = _header(lines[:begin]), lines[begin:]
-    while rows and not rows[-1].strip():
-        rows.pop()
+    head, rows = _picture(lines)
+    header = _header(head)
     if not rows:
         raise StdfError(f"no map in {len(lines)} lines. Hint: is the entry's `kind` right?")
     width = max(map(len, rows))
@@ -152,11 +177,15 @@ def read_text_map(text: str, entry: TextMapEntry) -> WaferPicture:
     die = ~(blank | marks)
     if blank.all():
         raise StdfError("the map is blank. Hint: is the entry's `kind` right?")
-    left, _ = _box(np.asarray((~blank).any(axis=0)), number(header, "columns"), "column")
-    top, whole = _box(np.asarray((~blank).any(axis=1)), number(header, "rows"), "row")
+    sizes = [
+        given if given is not None else number(header, name)
+        for given, name in ((entry.columns, "columns"), (entry.rows, "rows"))
+    ]
+    left, _ = _box(np.asarray((~blank).any(axis=0)), sizes[0], "column")
+    top, whole = _box(np.asarray((~blank).any(axis=1)), sizes[1], "row")
     row, column = np.nonzero(die)
-    dies, placed = number(header, "dies"), "columns" in header and "rows" in header
-    damage = None if whole else f"the picture stops after {len(rows)} of {number(header, 'rows'):.0f} rows"
+    dies, placed = number(header, "dies"), None not in sizes
+    damage = None if whole else f"the picture stops after {len(rows)} of {sizes[1]:.0f} rows"
     if dies is not None and not placed and len(row) < dies:
         raise StdfError(
             f"the picture shows {len(row)} of {dies:.0f} dies. Hint: the file is cut, or skip_bins is wrong"
@@ -170,4 +199,5 @@ def read_text_map(text: str, entry: TextMapEntry) -> WaferPicture:
         marks=int(marks.sum()),
         top=y0,
         damage=damage,
+        unanchored=None if placed else (width, len(rows)),
     )

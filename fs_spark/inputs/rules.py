@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, NaiveDatetime, model_validator
 
-from fs_spark.stdf.rules import Availability, Duration, Frozen, Pattern, _zone
+from fs_spark.stdf.rules import Availability, Duration, Frozen, Pattern, _zone, known_encoding
 
 NameField = Literal["file_name", "path", "lot_id", "wafer_id", "product_id", "time"]
 """Where a rule looks: the name of the file, its whole path, or what the file's own header says."""
-
-
-def _encoding(value: str) -> str:
-    try:
-        codecs.lookup(value)
-    except LookupError as fault:
-        raise ValueError(f"{value!r} is no encoding. Hint: such as 'utf-8' or 'gb18030'") from fault
-    return value
 
 
 def _format(value: str) -> str:
@@ -41,7 +32,7 @@ def _wall_format(value: str) -> str:
 
 
 Zone = Annotated[str, AfterValidator(_zone)]
-Encoding = Annotated[str, AfterValidator(_encoding)]
+Encoding = Annotated[str, AfterValidator(known_encoding)]
 Format = Annotated[str, AfterValidator(_format)]
 WallFormat = Annotated[Format, AfterValidator(_wall_format)]
 Letter = Annotated[str, Field(min_length=1, max_length=1)]
@@ -132,13 +123,16 @@ class TextMapEntry(_MapEntry):
     """A picture of the wafer, one character a die, under a header (`_mapEx.txt` and its like).
 
     `skip_bins` are marks, `bins` the bins of characters other than digits, and `origin` the coordinates of the first
-    column and the first row of the map, which such a file does not tell.
+    column and the first row of the map, which such a file does not tell. `columns` and `rows` are the map's size where
+    the header does not tell it: the corner of a picture that has this size is the map's.
     """
 
     kind: Literal["text_map"]
     skip_bins: tuple[Letter, ...] = ("S", "*")
     bins: dict[Letter, int] = {}
     origin: tuple[int, int] = (0, 0)
+    columns: int | None = Field(default=None, gt=0)
+    rows: int | None = Field(default=None, gt=0)
 
 
 class DieColumns(Frozen):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -18,9 +18,6 @@ from fs_spark.errors import StdfError
 from fs_spark.inputs.rules import InputEntry
 from fs_spark.stdf.clock import MICROSECONDS, TimeQuality, finish_to_utc, start_to_utc, touchdown_ends
 from fs_spark.stdf.rules import Availability
-
-InputTimeQuality = TimeQuality | Literal["run_finish"]
-"""As in STDF, and `run_finish`: the run's finish is all that is known of the time of its dies."""
 
 Int64 = NDArray[np.int64]
 
@@ -69,9 +66,7 @@ def to_wall(utc_us: Int64, zone: str) -> Int64:
     return _by_second(utc_us, convert)
 
 
-def touchdown_times(
-    longest_ms: Int64, *, start_us: int | None, finish_us: int | None
-) -> tuple[Int64, InputTimeQuality]:
+def touchdown_times(longest_ms: Int64, *, start_us: int | None, finish_us: int | None) -> tuple[Int64, TimeQuality]:
     """End of each touchdown of a run that tells only its start, its finish or both, strictly increasing.
 
     As for STDF: test times and an equal index time, else equal spacing, the last touchdown at the finish. Of one

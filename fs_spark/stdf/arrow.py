@@ -14,7 +14,8 @@ from fs_spark.stdf.identity import Identity
 from fs_spark.stdf.parts import MISSING_COORDINATE, MISSING_HARD_BIN, MISSING_SOFT_BIN, Parts
 from fs_spark.stdf.records import Fields
 from fs_spark.stdf.results import Results, Test
-from fs_spark.stdf.runs import Run, RunTimes
+from fs_spark.stdf.run_times import RunTimes
+from fs_spark.stdf.runs import Run
 
 UTC_US: Final = pa.timestamp("us", tz="UTC")
 LOCAL_US: Final = pa.timestamp("us")
@@ -47,10 +48,15 @@ def parts_table(
     event = of_touchdown([when.event_us for when in times])
     available = of_touchdown([when.available_us for when in times])
     qualities = [quality for when in times for quality in when.qualities]
-    unknown = np.full(n, not times or times[0].start_us is None)
+    unzoned = not times or times[0].event_us is None
+    known = [np.full(len(when.local_us), when.known) for when in times]
+    never = ~np.concatenate(known)[at] if known else np.zeros(n, bool)
+    unknown = never | unzoned
     flag = parts.flag
     run_start = np.array([when.start_us or 0 for when in times], np.int64)
-    run_local = np.array([when.start_local_us for when in times], np.int64)
+    run_local = np.array([when.start_local_us or 0 for when in times], np.int64)
+    no_start = np.array([when.start_us is None for when in times], bool)[run]
+    no_local_start = np.array([when.start_local_us is None for when in times], bool)[run]
     return pa.table(
         {
             "file_id": constant(file_id, n),
@@ -68,10 +74,10 @@ def parts_table(
             "hard_bin": numbers(parts.hard_bin, pa.int32(), parts.hard_bin == MISSING_HARD_BIN),
             "soft_bin": numbers(parts.soft_bin, pa.int32(), parts.soft_bin == MISSING_SOFT_BIN),
             "test_time_ms": numbers(parts.test_time_ms, pa.int64(), parts.test_time_ms == 0),
-            "run_start": numbers(run_start[run], UTC_US, unknown),
-            "run_start_local": numbers(run_local[run], LOCAL_US),
+            "run_start": numbers(run_start[run], UTC_US, no_start),
+            "run_start_local": numbers(run_local[run], LOCAL_US, no_local_start),
             "event_timestamp": numbers(event, UTC_US, unknown),
-            "event_local": numbers(local, LOCAL_US),
+            "event_local": numbers(local, LOCAL_US, never),
             "time_quality": spread(qualities, at),
             "available_timestamp": numbers(available, UTC_US, unknown),
             "insertion": constant(identity.insertion if identity else None, n),

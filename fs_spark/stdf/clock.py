@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from fs_spark.errors import StdfError
 
-TimeQuality = Literal["logged", "interpolated", "equally_spaced", "cumulative", "run_start"]
+TimeQuality = Literal["logged", "interpolated", "equally_spaced", "cumulative", "run_start", "run_finish", "missing"]
+"""`run_finish`: the run's finish is all that is known of the time of its dies; `missing`: not even that."""
 MICROSECONDS = 1_000_000
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  a wall clock's
 

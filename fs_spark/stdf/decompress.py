@@ -25,6 +25,8 @@ _FEED: Final = 1 << 16
 _LZMA_MEMORY: Final = 1 << 30
 """`xz -9` needs 65 MB; a header can ask for 4 GB."""
 _NULS: Final = re.compile(rb"\0*")
+_TAIL: Final = re.compile(rb"[\0\r\n\x1a]*\Z")
+"""What transfers and old systems add to a file: no damage to what is before it."""
 _ZSTD_FRAME: Final = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
 MAGIC: Final = {
     "gzip": re.compile(rb"\x1f\x8b"),
@@ -99,7 +101,7 @@ def stream(raw: memoryview, kind: str, *, head: bytes = b"") -> Pieces:
         except FAULTS as fault:
             return f"{kind} stream is damaged ({fault})"
         at = _after_nuls(raw, at - len(member.unused_data))
-        if at == len(raw):
+        if at == len(raw) or _TAIL.match(raw, at):
             return None
         if head or kind not in MAGIC or not MAGIC[kind].match(raw, at):
             return f"bytes after the {kind} stream are not {kind}"
@@ -148,13 +150,13 @@ def _zstd(raw: memoryview) -> Pieces:
             trouble = "stream ends early" if "Truncated" in str(fault) else f"stream is damaged ({fault})"
     if trouble:
         return f"zstd {trouble}"
-    return None if _after_nuls(raw, end) == len(raw) else "bytes after the zstd stream are not zstd"
+    return None if _TAIL.match(raw, end) else "bytes after the zstd stream are not zstd"
 
 
-def collect(pieces: Pieces, cap: int) -> tuple[bytes, str | None]:
+def collect(pieces: Pieces, cap: int, limit: str) -> tuple[bytes, str | None]:
     """What could be decompressed, and what was wrong.
 
-    Raises     StdfError where the size passes `cap`, at most `PIECE` after it
+    Raises     StdfError where the size passes `cap`, at most `PIECE` after it; `limit` says which limit that is
     """
     out = io.BytesIO()  # its `getvalue` hands over the bytes; joining pieces or a bytearray would copy them
     try:
@@ -164,4 +166,4 @@ def collect(pieces: Pieces, cap: int) -> tuple[bytes, str | None]:
         return out.getvalue(), end.value
     except MemoryError:
         raise StdfError(f"decompresses to more than {size} bytes, for which there is no memory") from None
-    raise StdfError(f"decompresses to more than {cap} bytes. Hint: raise the cap if that is wanted")
+    raise StdfError(f"decompresses to more than {limit} in store.yaml if that is wanted")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fs_spark.stdf.reader import StdfFile
+from fs_spark.stdf.reader import ReadReport
 
 _SHOWN_TESTS: Final = 40
 _SHOWN_BINS: Final = 12
@@ -20,6 +20,23 @@ _HEADER: Final = (
     ("tester type", "tstr_typ"), ("test program", "job_nam"), ("program revision", "job_rev"),
     ("test code", "test_cod"), ("flow", "flow_id"), ("temperature", "tst_temp"), ("retest code", "rtst_cod"),
 )  # fmt: skip
+
+
+class _Readable(Protocol):
+    """What every read file has: a tester's, a map, a table of dies."""
+
+    @property
+    def header(self) -> Mapping[str, Any]: ...
+    @property
+    def parts(self) -> pa.Table: ...
+    @property
+    def runs(self) -> pa.Table: ...
+    @property
+    def tests(self) -> pa.Table: ...
+    @property
+    def report(self) -> ReadReport: ...
+    @property
+    def part_results(self) -> pa.Array: ...
 
 
 @dataclass(frozen=True)
@@ -63,7 +80,7 @@ def attempt_numbers(parts: pa.Table) -> list[tuple[int, bool]]:
     return numbers
 
 
-def _wafers(found: StdfFile) -> list[dict[str, Any]]:
+def _wafers(found: _Readable) -> list[dict[str, Any]]:
     """Runs of one wafer together, in the order of their start."""
     parts = found.parts
     passed, wafer_of = parts["passed"].to_pylist(), parts["wafer_id"].to_pylist()
@@ -81,7 +98,7 @@ def _wafers(found: StdfFile) -> list[dict[str, Any]]:
             {
                 "wafer_id": wafer,
                 "runs": len(runs),
-                "start_local": min((run["run_start_local"] for run in runs), default=None),
+                "start_local": min((run["run_start_local"] for run in runs if run["run_start_local"]), default=None),
                 "end_local": pc.max(here["event_local"]).as_py(),
                 "time_quality": sorted(set(here["time_quality"].to_pylist())),
                 "touchdowns": sum(run["touchdowns"] for run in runs),
@@ -109,25 +126,32 @@ def _span(column: pa.ChunkedArray) -> tuple[int, int] | None:
     return None if low is None else (low, high)
 
 
+def _number(place: tuple[int | None, int | None]) -> tuple[int, ...]:
+    """Sorts what is not known first."""
+    return tuple(-1 if number is None else number for number in place)
+
+
 def _sites(parts: pa.Table) -> list[dict[str, Any]]:
-    of_site: dict[tuple[int, int], list[bool | None]] = {}
+    of_site: dict[tuple[int | None, int | None], list[bool | None]] = {}
     for head, site, passed in zip(*(parts[c].to_pylist() for c in ("head", "site", "passed")), strict=True):
         of_site.setdefault((head, site), []).append(passed)
-    return [{"head": head, "site": site, **_yield(of_site[head, site])} for head, site in sorted(of_site)]
+    if set(of_site) == {(None, None)}:
+        return []
+    return [{"head": head, "site": site, **_yield(of_site[head, site])} for head, site in sorted(of_site, key=_number)]
 
 
-def _bins(parts: pa.Table, named: pa.Table) -> list[dict[str, Any]]:
-    names = {
-        (row["kind"], row["bin"]): row["name"] for row in named.to_pylist() if row["name"] and row["bin"] is not None
-    }
+def _bins(parts: pa.Table, named: pa.Table | None) -> list[dict[str, Any]]:
+    rows = named.to_pylist() if named is not None else []
+    names = {(row["kind"], row["bin"]): row["name"] for row in rows if row["name"] and row["bin"] is not None}
     counts = Counter((kind, number) for kind in ("hard", "soft") for number in parts[f"{kind}_bin"].to_pylist())
     return [
         {"kind": kind, "bin": number, "name": names.get((kind, number)), "parts": count}
         for (kind, number), count in sorted(counts.items(), key=lambda item: (item[0][0], -item[1]))
+        if kind == "hard" or number is not None
     ]
 
 
-def _tests(found: StdfFile) -> list[dict[str, Any]]:
+def _tests(found: _Readable) -> list[dict[str, Any]]:
     """Each test with how many usable values it has and their range."""
     tests: list[dict[str, Any]] = found.tests.to_pylist()
     index = np.asarray(found.part_results.values.field("test_index"))
@@ -150,11 +174,10 @@ def _tests(found: StdfFile) -> list[dict[str, Any]]:
     return tests
 
 
-def inspect_file(found: StdfFile, path: str = "") -> Inspection:
-    """Sums a read file up."""
+def inspect_file(found: _Readable, path: str = "", bins: pa.Table | None = None) -> Inspection:
+    """Sums a read file up. `bins` has names of bins, which only a tester's file gives."""
     report = found.report
     warnings = [*([report.damage] if report.damage else []), *report.warnings]
-    warnings += [f"{name.replace('_', ' ')}: {count}" for name, count in report.faults.items()]
     return Inspection(
         file={
             "path": path,
@@ -167,7 +190,7 @@ def inspect_file(found: StdfFile, path: str = "") -> Inspection:
         header={name: found.header[field] for name, field in _HEADER if found.header.get(field) is not None},
         wafers=_wafers(found),
         sites=_sites(found.parts),
-        bins=_bins(found.parts, found.bins),
+        bins=_bins(found.parts, bins),
         tests=_tests(found),
         warnings=warnings,
     )
@@ -184,8 +207,10 @@ def _share(counts: dict[str, Any]) -> str:
 
 def _lines(seen: Inspection) -> Iterator[str]:
     file = seen.file
-    yield f"{file['path']}  {file['decompressed_bytes'] / 1e6:.1f} MB, {file['byte_order']}-endian"
-    yield "records     " + ", ".join(f"{name} {count}" for name, count in file["records"].items())
+    order = f", {file['byte_order']}-endian" if file["byte_order"] else ""
+    yield f"{file['path']}  {file['decompressed_bytes'] / 1e6:.1f} MB{order}"
+    if file["records"]:
+        yield "records     " + ", ".join(f"{name} {count}" for name, count in file["records"].items())
     if file["dropped"]:
         yield "left out    " + ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in file["dropped"].items())
     for name, value in seen.header.items():

@@ -2,8 +2,9 @@
 
 `RECORDS["PRR"]` is a `Layout`: record type, subtype, and the fields in file order, each with its type and the value
 that stands for "missing". A field whose `missing` is None must be given. Types are those of the specification without
-the star: `U2`, `I1`, `R4`, `C1` (one character), `B1` (a byte of flags), `Cn` (text), `Bn` (bytes), `Dn` (bits), and
-`kxU1`, `kxU2`, `kxR4`, `kxN1` for arrays whose length is the field named by `length`.
+the star: `U2`, `I1`, `R4`, `C1` (one character), `B1` (a byte of flags), `Cn` (text), `Sn` (text behind two bytes of
+length), `Bn` (bytes), `Dn` (bits), and `kx` before a type for arrays whose length is the field named by `length`; of a
+`kxUf` and a `kxCf` the field named by `size` says how many bytes each number or text has.
 
 Source: Standard Test Data Format (STDF) Specification, Version 4, Teradyne, "STDF Record Types".
 """
@@ -13,14 +14,15 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 
 FieldType = Literal[
-    "U1", "U2", "U4", "I1", "I2", "I4", "R4", "C1", "B1", "Cn", "Bn", "Dn", "kxU1", "kxU2", "kxR4", "kxN1"
-]
+    "U1", "U2", "U4", "U8", "I1", "I2", "I4", "R4", "C1", "B1", "Cn", "Sn", "Bn", "Dn",
+    "kxU1", "kxU2", "kxU4", "kxU8", "kxR4", "kxN1", "kxCn", "kxSn", "kxUf", "kxCf",
+]  # fmt: skip
 
 CPU_TYPES: Final = {"big": 1, "little": 2}
 """FAR CPU_TYPE: 1 is Sun (big-endian), 2 is 80x86 (little-endian)."""
 
 STRUCT_CODES: Final[dict[str, str]] = {
-    "U1": "B", "U2": "H", "U4": "I", "I1": "b", "I2": "h", "I4": "i", "R4": "f", "C1": "c", "B1": "B",
+    "U1": "B", "U2": "H", "U4": "I", "U8": "Q", "I1": "b", "I2": "h", "I4": "i", "R4": "f", "C1": "c", "B1": "B",
 }  # fmt: skip
 """`struct` format of each type of fixed length."""
 
@@ -36,6 +38,7 @@ class Field(NamedTuple):
     type: FieldType
     missing: int | float | str | bytes | None = None
     length: str = ""
+    size: str = ""
 
 
 class Layout(NamedTuple):
@@ -271,7 +274,7 @@ RECORDS: Final[dict[str, Layout]] = {
     "EPS": Layout(20, 20, ()),
     "DTR": Layout(50, 30, _texts("text_dat")),
 }
-"""Every record that fs_spark writes or reads by field; PGR, PLR and GDR are only ever skipped."""
+"""Every record that fs_spark writes; those that it only reads are in `read_layouts`."""
 
 _LIMIT_BITS: Final = {"res_scal": 0x01, "lo_spec": 0x04, "hi_spec": 0x08, "lo_limit": 0x10, "hi_limit": 0x20}
 OPT_FLAGS: Final[dict[str, OptFlag]] = {

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fs_spark.stdf.scan import Scan
+from fs_spark.stdf.texts import decode_text
 
 MISSING_COORDINATE: Final = -32768
 MISSING_SOFT_BIN: Final = 65535
@@ -34,11 +35,14 @@ class Parts:
     part_id: list[str | None]
 
 
-def read_parts(scan: Scan) -> tuple[Parts, Int64, int]:
-    """The kept parts, the number of each linked part among them (-1 = dropped), and how many pseudo-parts went."""
+def read_parts(scan: Scan, doubtful: NDArray[np.bool_]) -> tuple[Parts, Int64, int]:
+    """The kept parts, the number of each linked part among them (-1 = dropped), and how many pseudo-parts went.
+
+    Shapes     doubtful (linked parts,): parts that are dropped since their wafer is not certain
+    """
     closed = np.flatnonzero(scan.part_prr >= 0)
     closed = closed[np.argsort(scan.part_prr[closed], kind="stable")]
-    linked = closed[~scan.part_is_pseudo[closed]]
+    linked = closed[~scan.part_is_pseudo[closed] & ~doubtful[closed]]
     final = np.full(len(scan.part_prr), -1, np.int64)
     final[linked] = np.arange(len(linked))
     record = scan.part_prr[linked]
@@ -52,7 +56,7 @@ def read_parts(scan: Scan) -> tuple[Parts, Int64, int]:
 
     def part_id(start: int, stop: int) -> str | None:
         raw = scan.data[start + 17 : stop].tobytes()
-        return raw[1 : 1 + raw[0]].decode("latin-1").rstrip(" \0") or None if raw else None
+        return decode_text(raw[1 : 1 + raw[0]], scan.encoding) or None if raw else None
 
     parts = Parts(
         run=scan.part_run[linked],
@@ -67,4 +71,4 @@ def read_parts(scan: Scan) -> tuple[Parts, Int64, int]:
         test_time_ms=number(13, "u4", 0),
         part_id=[part_id(int(a), int(b)) for a, b in zip(at, end, strict=True)],
     )
-    return parts, final, len(closed) - len(linked)
+    return parts, final, int(scan.part_is_pseudo[closed].sum())

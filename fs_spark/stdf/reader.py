@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -15,25 +15,26 @@ import pyarrow as pa
 from fs_spark.errors import StdfError
 from fs_spark.stdf import arrow, framing
 from fs_spark.stdf.container import Delivered, read_delivered, unpack
+from fs_spark.stdf.damage import count_faults, doubtful_parts, first_loss, what_was_lost
 from fs_spark.stdf.identity import Identity, find_tester
-from fs_spark.stdf.layouts import CPU_TYPES
 from fs_spark.stdf.logged_clock import LoggedClock
+from fs_spark.stdf.notes import notes, product_notes
 from fs_spark.stdf.parts import read_parts
-from fs_spark.stdf.records import Fields, read_fields, read_generic
+from fs_spark.stdf.records import Fields, read_generic
 from fs_spark.stdf.results import Results, read_results, read_tests
 from fs_spark.stdf.rules import Availability, ProductConfig, TesterConfig
-from fs_spark.stdf.runs import Run, RunTimes, link_runs, run_times
-from fs_spark.stdf.scan import Scan, gather, scan
-
-_NAMES = {kind: name for name, kind in framing.KINDS.items()}
+from fs_spark.stdf.run_times import HeaderTimes, RunTimes, run_times
+from fs_spark.stdf.runs import Run, link_runs
+from fs_spark.stdf.scan import Scan, scan
 
 
 @dataclass(slots=True)
 class ReadReport:
     """What one file held, what was left out and why.
 
-    `faults` counts structural damage by its name and is empty for a sound file; `damage` tells why reading stopped
-    at the byte `position`, None where it reached the end. `record_counts` names unknown records (REC_TYP,REC_SUB).
+    `faults` counts structural damage by its name and is empty for a sound file; `damage` tells what was lost from the
+    byte `position` on, None where all was read; `skipped` are (first byte, byte behind) of what lies between records.
+    `record_counts` names unknown records (REC_TYP,REC_SUB). `warnings` are for a person.
     """
 
     file_id: str
@@ -46,17 +47,10 @@ class ReadReport:
     parts: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
+    skipped: tuple[tuple[int, int], ...] = ()
     warnings: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """The payloads of the records that are read one by one, as one block of bytes."""
-
-    big_endian: bool
-    kinds: Any
-    block: Any
-    starts: Any
+    unanchored_picture: tuple[int, int] | None = None
+    """Columns and rows of a text map that nothing places on the wafer but its own corner."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +64,7 @@ class StdfFile:
     report: ReadReport
     read: Results
     _tests: Sequence[Any]
-    _kept: _Kept
+    _scan: Scan
     _bins: pa.Table
     _sites: pa.Table
 
@@ -99,71 +93,51 @@ class StdfFile:
         return self._sites
 
     def records(self, name: str) -> list[Fields]:
-        """All records of one name ("DTR", "GDR", "PMR", ...) in file order, their fields by lower-case names.
+        """All records of one name ("DTR", "GDR", "PTR", "STR", ...) in file order, their fields by lower-case names.
 
-        A GDR has its values under `gen_data`. Raises StdfError for a name that is not read field by field.
+        Every record of STDF V4 and V4-2007 has its name; a GDR has its values under `gen_data`. Records of continued
+        sets (`cont_flg`) are given one by one.
+
+        Raises     StdfError for any other name
         """
-        if name != "GDR" and name not in framing.KINDS:
+        if name not in framing.KINDS:
             raise StdfError(f"there is no STDF V4 record {name!r}. Hint: one of {', '.join(framing.KINDS)}")
-        found = []
-        for k in np.flatnonzero(self._kept.kinds == framing.KINDS[name]):
-            payload = self._kept.block[self._kept.starts[k] : self._kept.starts[k + 1]].tobytes()
-            if name == "GDR":
-                found.append({"gen_data": read_generic(payload, big_endian=self._kept.big_endian)})
-            else:
-                found.append(read_fields(name, payload, big_endian=self._kept.big_endian))
-        return found
+        scanned = self._scan
+        if name != "GDR":
+            return [scanned.fields(name, at) for at in scanned.all_places(name).tolist()]
+        order, encoding = scanned.big_endian, scanned.encoding
+        return [
+            {"gen_data": read_generic(scanned.payload(at), big_endian=order, encoding=encoding)}
+            for at in scanned.places(name).tolist()
+        ]
 
 
 def _first(scanned: Scan, name: str, *, last: bool = False) -> Fields | None:
     found = scanned.places(name)
-    if not len(found):
-        return None
-    return read_fields(name, scanned.payload(int(found[-1 if last else 0])), big_endian=scanned.big_endian)
-
-
-def _damage(scanned: Scan) -> str | None:
-    """Why the walk over the records stopped before the end of the file."""
-    at = scanned.stopped_at
-    if scanned.why == framing.CUT:
-        return f"cut off in the record at byte {at}"
-    if scanned.why == framing.FRAMING_LOST:
-        return f"framing lost: at byte {at} stands no record of STDF V4, nor behind it"
-    if scanned.why == framing.SECOND_FILE:
-        return f"a second file begins at byte {at}. Hint: split it there"
-    if not scanned.counts[framing.KINDS["MRR"]]:
-        return f"no MRR record: the file stops at byte {at}"
-    return None
-
-
-def _faults(scanned: Scan) -> dict[str, int]:
-    known = list(framing.KINDS.values())
-    mirs = int(scanned.counts[framing.KINDS["MIR"]])
-    found = {
-        "unknown_records": int(scanned.counts.sum() - scanned.counts[known].sum()),
-        "unclosed_parts": int((scanned.part_prr < 0).sum()),
-        "lonely_prr": int((~scanned.part_has_pir).sum()),
-        "results_outside_parts": scanned.results_outside_parts,
-        "short_records": scanned.short_records,
-        "overlong_fields": scanned.overlong_fields,
-        "missing_mrr": int(not scanned.counts[framing.KINDS["MRR"]]),
-        "repeated_mir": max(mirs - 1, 0),
-        "cpu_type": int(scanned.data[4] != CPU_TYPES["big" if scanned.big_endian else "little"]),
-    }
-    if scanned.why == framing.PADDING:
-        found["padding_bytes"] = len(scanned.data) - scanned.stopped_at
-    return {name: count for name, count in found.items() if count}
-
-
-def _keep(scanned: Scan) -> _Kept:
-    block, starts = gather(scanned.data, scanned.kept_at + 4, scanned.ends(scanned.kept_at))
-    return _Kept(scanned.big_endian, scanned.kept_kind, block, starts)
+    return scanned.fields(name, int(found[-1 if last else 0])) if len(found) else None
 
 
 def _all(scanned: Scan, *names: str) -> list[tuple[str, Fields]]:
     """Records of some names in file order."""
     found = sorted((at, name) for name in names for at in scanned.places(name).tolist())
-    return [(name, read_fields(name, scanned.payload(at), big_endian=scanned.big_endian)) for at, name in found]
+    return [(name, scanned.fields(name, at)) for at, name in found]
+
+
+def _configured(
+    scanned: Scan, testers: Sequence[TesterConfig] | None
+) -> tuple[Scan, Fields | None, TesterConfig | None]:
+    """The scan with the encoding of its tester, the header's fields, and the tester.
+
+    Names of testers are plain ASCII in practice: the header tells the tester before its encoding is known.
+    """
+    head = _first(scanned, "MIR")
+    if head is None or testers is None:
+        return scanned, head, None
+    tester = find_tester(head, testers)
+    if tester.encoding is not None:
+        scanned = replace(scanned, encoding=tester.encoding)
+        head = _first(scanned, "MIR")
+    return scanned, head, tester
 
 
 def decode(
@@ -183,65 +157,71 @@ def decode(
     """
     if delivered.damage and len(delivered.data) < 6:
         raise StdfError(delivered.damage)
-    scanned = scan(delivered.data)
-    used = np.flatnonzero(scanned.counts).tolist()
+    found = scan(delivered.data)
+    used = np.flatnonzero(found.counts).tolist()
     report = ReadReport(
         file_id=delivered.file_id,
-        byte_order="big" if scanned.big_endian else "little",
-        damage=delivered.damage or _damage(scanned),
-        position=scanned.stopped_at,
+        byte_order="big" if found.big_endian else "little",
+        damage="; ".join(filter(None, (delivered.damage, what_was_lost(found.survey)))) or None,
+        position=first_loss(found.survey),
         decompressed_bytes=len(delivered.data),
-        records=int(scanned.counts.sum()),
-        record_counts={_NAMES.get(k, f"({k >> 8},{k & 255})"): int(scanned.counts[k]) for k in used},
-        faults=_faults(scanned),
+        records=int(found.counts.sum()),
+        record_counts={framing.NAMES.get(k, f"({k >> 8},{k & 255})"): int(found.counts[k]) for k in used},
+        faults=count_faults(found, len(delivered.data)),
+        skipped=found.survey.gaps,
     )
-    head = _first(scanned, "MIR")
+    scanned, head, tester = _configured(found, testers)
     if head is None:
         raise StdfError(
             f"no MIR record in {report.records} records{': ' if report.damage else ''}{report.damage or ''}"
         )
     end = _first(scanned, "MRR", last=True)
-    tester = find_tester(head, testers) if testers is not None else None
     identity = Identity.of(head, products, file_name) if products is not None else None
 
-    parts, final, pseudo = read_parts(scanned)
+    doubtful = doubtful_parts(scanned)
+    parts, final, pseudo = read_parts(scanned, doubtful)
     runs, parts = link_runs(scanned, parts, head, identity, file_name, delivered.file_id)
-    tests, test_of = read_tests(scanned)
-    results = read_results(scanned, final, len(parts.run), test_of, len(tests))
+    tests = read_tests(scanned)
+    results = read_results(scanned, final, len(parts.run), tests)
     report.parts = len(parts.run)
     report.dropped = {"pseudo_parts": pseudo} | {
         name: report.faults.get(name, 0) for name in ("unclosed_parts", "results_outside_parts")
     }
-    lonely = report.faults.get("lonely_prr", 0)
-    if lonely:
-        report.warnings.append(f"{lonely} parts end without having begun (PRR without PIR)")
+    of_no_wafer = int((doubtful & ~scanned.part_is_pseudo).sum())
+    if of_no_wafer:
+        report.dropped["parts_of_no_certain_wafer"] = of_no_wafer
+    report.warnings += notes(report, parts, tests)
+    if products is not None and identity is not None:
+        report.warnings += product_notes(identity, head, products, tests.tests)
     mode = (tester.availability if tester else None) or availability
     margin = margin_us
     if tester is not None and tester.availability_margin is not None:
         margin = round(tester.availability_margin.total_seconds() * 1_000_000)
-    clock = LoggedClock.of(tester.clock, results, tests) if tester is not None and tester.clock is not None else None
+    clock = None
+    if tester is not None and tester.clock is not None:
+        clock = LoggedClock.of(tester.clock, results, tests.tests)
+    header_times = HeaderTimes.of(runs, head, end, tester)
     times = run_times(
         runs,
         parts,
-        head,
-        end,
+        header_times,
         zone=tester.zone if tester else None,
         mode=mode,
         margin_us=margin,
         arrival_us=delivered_us,
         clock=clock,
     )
-    report.warnings += [*_overlaps(runs, times), *(clock.warnings if clock else ())]
+    report.warnings += [*header_times.warnings, *_overlaps(runs, times), *(clock.warnings if clock else ())]
     file_id = delivered.file_id
     return StdfFile(
         header={**head, "finish_t": end["finish_t"] if end else None},
         parts=arrow.parts_table(parts, runs, times, head, identity, file_id),
         runs=arrow.runs_table(runs, times, parts, head, identity, file_id),
-        tests=arrow.tests_table(tests, file_id),
+        tests=arrow.tests_table(tests.tests, file_id),
         report=report,
         read=results,
-        _tests=tests,
-        _kept=_keep(scanned),
+        _tests=tests.tests,
+        _scan=scanned,
         _bins=arrow.bins_table(_all(scanned, "HBR", "SBR"), file_id),
         _sites=arrow.sites_table([fields for _, fields in _all(scanned, "SDR")], parts, file_id),
     )
@@ -250,8 +230,8 @@ def decode(
 def _overlaps(runs: Sequence[Run], times: Sequence[RunTimes]) -> list[str]:
     """Runs of one wafer that overlap in time."""
     found, last = [], dict[str | None, tuple[str, int]]()
-    for run, when in sorted(zip(runs, times, strict=True), key=lambda pair: pair[1].start_local_us):
-        if not len(when.local_us):
+    for run, when in sorted(zip(runs, times, strict=True), key=lambda pair: pair[1].start_local_us or 0):
+        if not len(when.local_us) or when.start_local_us is None:
             continue
         before = last.get(run.wafer_id)
         if run.wafer_id is not None and before and when.start_local_us < before[1]:
@@ -268,8 +248,9 @@ def read_stdf(
 ) -> StdfFile:
     """Reads one STDF V4 file: plain, gzip or bzip2, either byte order.
 
-    Without `testers` no zone is known: `event_local` and `run_start_local` give the file's wall clock and the UTC
-    times are null. Without `products` the insertion and product are null.
+    Bytes that are no records are skipped where records make sense again behind them (`report.skipped`), and complete
+    parts behind them are kept. Without `testers` no zone is known: `event_local` and `run_start_local` give the file's
+    wall clock and the UTC times are null. Without `products` the insertion and product are null.
 
     Raises     StdfError where nothing can be read, or no tester entry matches
     Source     STDF V4 specification, p.16-58

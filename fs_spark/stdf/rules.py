@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from datetime import timedelta
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -86,14 +87,31 @@ class ClockConfig(Frozen):
         return self
 
 
+def known_encoding(value: str) -> str:
+    try:
+        codecs.lookup(value)
+    except LookupError as fault:
+        raise ValueError(f"{value!r} is not an encoding. Hint: such as 'utf-8' or 'gb18030'") from fault
+    return value
+
+
+LONGEST_RUN: Final = timedelta(days=31)
+
+
 class TesterConfig(Frozen):
-    """The first entry whose pattern matches NODE_NAM or TSTR_TYP (`*` and `?` are wild) wins."""
+    """The first entry whose pattern matches NODE_NAM or TSTR_TYP (`*` and `?` are wild) wins.
+
+    `encoding` is that of the tester's texts where it is neither UTF-8 nor cp1252, such as gbk. A FINISH_T more than
+    `longest_run` after its start is taken as missing.
+    """
 
     match: str
     zone: Annotated[str, AfterValidator(_zone)]
     clock: ClockConfig | None = None
     availability: Availability | None = None
     availability_margin: Duration | None = None
+    encoding: Annotated[str, AfterValidator(known_encoding)] | None = None
+    longest_run: Duration = LONGEST_RUN
 
 
 class Rule(Frozen):

@@ -1,26 +1,21 @@
-"""Wafer runs: one per WIR (or per head where a file has none), with its identity, geometry and times."""
+"""Wafer runs: one per WIR (or per head where a file has none), with its identity and geometry."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from bisect import bisect_left
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fs_spark.stdf.clock import MICROSECONDS, TimeQuality, finish_to_utc, start_to_utc, touchdown_ends
 from fs_spark.stdf.identity import Identity
-from fs_spark.stdf.records import Fields, read_fields
-from fs_spark.stdf.rules import Availability
+from fs_spark.stdf.records import Fields
 from fs_spark.stdf.scan import Scan
 
 if TYPE_CHECKING:
-    from fs_spark.stdf.logged_clock import LoggedClock
     from fs_spark.stdf.parts import Parts
 
 Int64 = NDArray[np.int64]
@@ -74,32 +69,6 @@ class Run:
     geometry: RecordedGeometry
 
 
-@dataclass(frozen=True, slots=True)
-class RunTimes:
-    """`local_us`, `event_us`, `available_us` (touchdowns,); UTC ones are None without a zone."""
-
-    start_local_us: int
-    local_us: Int64
-    quality: TimeQuality
-    start_us: int | None = None
-    finish_us: int | None = None
-    event_us: Int64 | None = None
-    available_us: Int64 | None = None
-    logged: NDArray[np.bool_] | None = None
-    """Touchdowns whose time the tester logged itself, (touchdowns,)."""
-
-    @property
-    def qualities(self) -> list[TimeQuality]:
-        """How each touchdown's time was made."""
-        if self.logged is None:
-            return [self.quality] * len(self.local_us)
-        return ["logged" if logged else self.quality for logged in self.logged]
-
-    @property
-    def end_us(self) -> int | None:
-        return int(self.event_us[-1]) if self.event_us is not None and len(self.event_us) else None
-
-
 def _identity_digest(head: Fields, lot: str | None, number: int, start: int | None, wafer: str | None) -> str:
     """A run is the same run again when tester, start, lot, head, WIR start and wafer agree [semantics 2.6]."""
     return hashlib.sha256(
@@ -116,13 +85,9 @@ def link_runs(
 ) -> tuple[list[Run], Parts]:
     """The runs of a file, and its parts with run and touchdown numbered within them."""
 
-    def records(name: str) -> list[tuple[int, Fields]]:
-        found = scanned.places(name).tolist()
-        return [(at, read_fields(name, scanned.payload(at), big_endian=scanned.big_endian)) for at in found]
-
-    wirs = [(at, fields) for at, fields in records("WIR") if fields["head_num"] is not None]
-    wrrs = records("WRR")
-    wcrs = [(at, RecordedGeometry.of(fields)) for at, fields in records("WCR")]
+    wirs = [(at, fields) for at, fields in scanned.records("WIR") if fields["head_num"] is not None]
+    wrrs = scanned.records("WRR")
+    wcrs = [(at, RecordedGeometry.of(fields)) for at, fields in scanned.records("WCR")]
     wcr_at = [at for at, _ in wcrs]
 
     def geometry_at(place: int) -> RecordedGeometry:
@@ -133,14 +98,14 @@ def link_runs(
     closing: dict[int, Fields] = {}
     begun: dict[int | None, list[int]] = {}
     events = sorted([(at, k, None) for k, (at, _) in enumerate(wirs)] + [(at, -1, wrr) for at, wrr in wrrs], key=_place)
-    for _, k, wrr in events:
+    for at, k, wrr in events:
         if wrr is None:
             begun.setdefault(wirs[k][1]["head_num"], []).append(k)
-        elif waiting := begun.get(wrr["head_num"]):
+        elif waiting := [k for k in begun.get(wrr["head_num"], ()) if not scanned.between(wirs[k], (at, wrr))]:
             named = [k for k in waiting if wirs[k][1]["wafer_id"] == wrr["wafer_id"]]
             chosen = (named or waiting)[-1]
             closing[chosen] = wrr
-            waiting.remove(chosen)
+            begun[wrr["head_num"]].remove(chosen)
 
     lot = identity.lot_id if identity else head["lot_id"]
 
@@ -169,59 +134,3 @@ def link_runs(
         distinct, place = np.unique(run_of * stride + touchdown, return_inverse=True)
         touchdown = place - np.searchsorted(distinct, np.arange(len(runs)) * stride)[run_of]
     return runs, replace(parts, run=run_of, touchdown=touchdown)
-
-
-def run_times(
-    runs: Sequence[Run],
-    parts: Parts,
-    head: Fields,
-    end: Fields | None,
-    *,
-    zone: str | None,
-    mode: Availability,
-    margin_us: int,
-    arrival_us: int | None,
-    clock: LoggedClock | None = None,
-) -> list[RunTimes]:
-    """End of each touchdown of each run, on the tester's wall clock and, with a zone, in UTC."""
-    times = []
-    closed_s = end["finish_t"] if end else None
-    by_run = np.argsort(parts.run, kind="stable")
-    first = np.searchsorted(parts.run[by_run], np.arange(len(runs) + 1))
-    for k, run in enumerate(runs):
-        mine = by_run[first[k] : first[k + 1]]
-        n = int(parts.touchdown[mine].max(initial=-1)) + 1
-        longest = np.zeros(n, np.int64)
-        np.maximum.at(longest, parts.touchdown[mine], parts.test_time_ms[mine])
-        start_s = run.start_s if run.start_s else (head["start_t"] or 0)
-        finish_s = run.finish_s if run.finish_s else closed_s
-        local, quality = touchdown_ends(longest, start_s=start_s, finish_s=finish_s)
-        if zone is None:
-            times.append(RunTimes(start_s * MICROSECONDS, local, quality))
-            continue
-        where = ZoneInfo(zone)
-        start = start_to_utc(start_s, where)
-        finish = finish_to_utc(finish_s, start, where) if finish_s else None
-        event, quality = touchdown_ends(longest, start_s=start, finish_s=finish)
-        logged = None
-        if clock is not None:
-            local, event, logged = clock.touchdown_ends(mine, parts.touchdown[mine], longest, local, event)
-        available = event
-        if mode == "file_close":
-            close = finish_to_utc(closed_s, start, where) * MICROSECONDS if closed_s else int(event.max(initial=0))
-            available = np.maximum(event, close + margin_us)
-        elif mode == "arrival" and arrival_us is not None:
-            available = np.maximum(event, arrival_us + margin_us)
-        times.append(
-            RunTimes(
-                start_local_us=start_s * MICROSECONDS,
-                local_us=local,
-                quality=quality,
-                start_us=start * MICROSECONDS,
-                finish_us=finish * MICROSECONDS if finish is not None else None,
-                event_us=event,
-                available_us=available,
-                logged=logged,
-            )
-        )
-    return times

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import glob
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,8 @@ from urllib.parse import quote, unquote
 import pyarrow as pa
 
 from fs_spark.errors import FsSparkError, RequestError, StdfError
+
+log = logging.getLogger(__name__)
 
 _PACKED: Final = (".gz", ".bz2", ".xz", ".lzma", ".zst", ".zip")
 _STDF_SUFFIXES: Final = tuple(name + packed for name in (".stdf", ".std") for packed in ("", *_PACKED))
@@ -154,7 +157,29 @@ def _local_path(source: str) -> str | None:
     return None if "://" in source else source
 
 
-def _behind(source: str, wanted: Wanted) -> list[str]:
+def _inside(paths: Sequence[str], folder: str) -> list[str]:
+    """The paths that are in the folder also when links are followed; the others are said."""
+    root = os.path.realpath(folder)
+    kept = [path for path in paths if os.path.commonpath([root, os.path.realpath(path)]) == root]
+    if left := [path for path in paths if path not in set(kept)]:
+        log.warning(
+            "%s%s: links out of the folder are not followed. Hint: name the file itself, or set `follow_links: true` "
+            "in store.yaml", left[0], f" and {len(left) - 1} more" if left[1:] else "",
+        )  # fmt: skip
+    return kept
+
+
+def _fixed_part(pattern: str) -> str:
+    """The folder of a glob before its first wildcard."""
+    return os.path.dirname(pattern[: next((k for k, c in enumerate(pattern) if c in "*?["), len(pattern))]) or "."
+
+
+def _files_below(folder: str, follow_links: bool) -> Iterator[str]:
+    for at, _, names in os.walk(folder, followlinks=follow_links):
+        yield from (os.path.join(at, name) for name in names)
+
+
+def _behind(source: str, wanted: Wanted, follow_links: bool) -> list[str]:
     path = _local_path(source)
     if path is None:
         with _told(source):
@@ -163,10 +188,12 @@ def _behind(source: str, wanted: Wanted) -> list[str]:
     elif os.path.isdir(os.path.join(path, "_delta_log")) and wanted(path):
         return [os.path.abspath(path)]
     elif folder := os.path.isdir(path):
-        inside = Path(path).rglob("*")
-        found = [str(p) for p in inside if wanted(str(p)) and p.is_file()]
+        found = [p for p in _files_below(path, follow_links) if wanted(p) and os.path.isfile(p)]
+        found = found if follow_links else _inside(found, path)
     else:
-        found = [p for p in [path, *glob.glob(path, recursive=True)] if os.path.isfile(p)]
+        found = [p for p in glob.glob(path, recursive=True) if os.path.isfile(p) and p != path]
+        found = found if follow_links else _inside(found, _fixed_part(path))
+        found += [path] if os.path.isfile(path) else []
     if found:
         return found if path is None else [os.path.abspath(p) for p in found]
     shown = without_credentials(source)
@@ -177,11 +204,14 @@ def _behind(source: str, wanted: Wanted) -> list[str]:
     raise RequestError(f"{shown}: no such file or folder")
 
 
-def find_files(sources: Sequence[str | Path], *, others: Wanted = lambda path: False) -> list[str]:
+def find_files(
+    sources: Sequence[str | Path], *, others: Wanted = lambda path: False, follow_links: bool = False
+) -> list[str]:
     """The files behind paths, URIs, globs and folders, sorted, each once.
 
     Of a folder are taken the files with names of STDF, and those that `others` says yes to; the folder of a Delta
-    table that it says yes to stands for itself.
+    table that it says yes to stands for itself. Links that lead out of a folder, or out of the folder of a glob, are
+    left out unless `follow_links`; a file that is named itself may be a link.
 
     Raises     RequestError that lists every source which names nothing
     """
@@ -192,7 +222,7 @@ def find_files(sources: Sequence[str | Path], *, others: Wanted = lambda path: F
 
     for source in map(str, sources):
         try:
-            found.update(_behind(source, wanted))
+            found.update(_behind(source, wanted, follow_links))
         except FsSparkError as fault:
             faults.append(str(fault))
     if faults:

@@ -70,6 +70,8 @@ def _keyed(view: FeatureView) -> Column:
     keyed = F.lit(True)
     for key in n.WAFER_KEYS if view.entity in ("lot", "wafer") else n.DIE_KEYS:
         keyed = keyed & F.col(key).isNotNull()
+    if view.knowledge != "static":  # a run whose times are missing has no place in any order
+        keyed = keyed & F.col(n.EVENT_TIMESTAMP).isNotNull() & F.col(n.AVAILABLE_TIMESTAMP).isNotNull()
     return keyed
 
 

@@ -40,6 +40,7 @@ LEVELS = {
     "store": 7,
     "fs_spark": 8,  # the public names
     "training_verbs": 8,
+    "inspect_file": 8,
     "cli": 9,
     "demo": 9,
     "jobs": 10,

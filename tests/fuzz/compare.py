@@ -10,7 +10,14 @@ from fs_spark.stdf import StdfFile, read_stdf
 from tests.oracles import stdf_scan
 from tests.stdf.files import WHOLE, parts_with_results
 
-_DAMAGE = {"cut": "cut off", "framing": "framing lost", "second_far": "a second file", "no_mrr": "no MRR"}
+_DAMAGE = {
+    "cut": "cut off",
+    "framing": "framing lost",
+    "second_far": "a second file",
+    "second_mir": "header (MIR)",
+    "no_header": "records without a header",
+    "no_mrr": "no MRR",
+}
 _SAME = ("head", "site", "touchdown", "passed", "hard_bin", "soft_bin")
 _TEST = ("record", "test_num", "test_name", "unit", "low_limit", "high_limit")
 
@@ -56,9 +63,14 @@ def _of_files(found: StdfFile, expected: dict[str, Any]) -> str | None:
     report = found.report
     if report.faults != expected["faults"]:
         return f"faults {report.faults}, expected {expected['faults']}"
-    damage = next((name for name, text in _DAMAGE.items() if (report.damage or "").startswith(text)), None)
-    if (damage, report.position) != (expected["damage"], expected["position"]):
-        return f"damage {damage} at {report.position}, expected {expected['damage']} at {expected['position']}"
+    damage = next((name for name, text in reversed(_DAMAGE.items()) if text in (report.damage or "")), None)
+    position = expected["gaps"][0][0] if expected["gaps"] else expected["position"]
+    if (damage, report.position) != (expected["damage"], position):
+        return f"damage {damage} at {report.position}, expected {expected['damage']} at {position}"
+    if list(report.skipped) != expected["gaps"]:
+        return f"skipped {report.skipped}, expected {expected['gaps']}"
+    if report.dropped.get("parts_of_no_certain_wafer", 0) != expected["uncertain_parts"]:
+        return f"dropped {report.dropped}, expected {expected['uncertain_parts']} parts of no certain wafer"
     parts = parts_with_results(found, WHOLE)
     if len(parts) != len(expected["parts"]):
         return f"{len(parts)} parts, expected {len(expected['parts'])}"

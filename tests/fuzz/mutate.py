@@ -164,6 +164,64 @@ def pad(rng: random.Random, data: bytearray, records: list[Record], order: str) 
     return f"{count} bytes behind"
 
 
+def vendors(rng: random.Random, data: bytearray, records: list[Record], order: str) -> str:
+    """Records of types that STDF V4 does not have, some in a row, also before the first and behind the last record."""
+    at = rng.choice([rng.choice(records)[2], rng.choice(records)[2], 6, len(data)])
+    count, told = rng.choice([1, 2, 3, 40]), bytearray()
+    for _ in range(count):
+        payload = rng.randbytes(rng.choice([0, 1, 4, 40, 300]))
+        told += struct.pack(order + "HBB", len(payload), rng.choice([1, 15, 180, 181]), rng.choice([7, 95, 102, 200]))
+        told += payload
+    data[at:at] = told
+    return f"{count} vendor records at {at}"
+
+
+def second_header(rng: random.Random, data: bytearray, records: list[Record], order: str) -> str:
+    """A MIR again, as it is or of another lot, or a whole head in either byte order."""
+    at = rng.choice(records)[2]
+    headers = [data[start:stop] for kind, start, stop in records if kind == 1 << 8 | 10]
+    header = bytearray(headers[0] if headers else b"")
+    if len(header) > 21 and rng.random() < 0.5:
+        header[20] = rng.randrange(65, 90)
+    far = rng.choice([b"", b"", b"\x02\x00\x00\x0a\x02\x04", b"\x00\x02\x00\x0a\x01\x04"])
+    data[at:at] = far + header
+    return f"a header at {at}"
+
+
+def tail(rng: random.Random, data: bytearray, records: list[Record], order: str) -> str:
+    end = rng.choice(
+        [b"\r\n", b"\x1a" * 128, b"\0" * 3, b"\0" * 512, b"end of the file, written by hand\n", b"\xff" * 9]
+    )
+    if rng.random() < 0.3:
+        mrrs = [stop for kind, _, stop in records if kind == 1 << 8 | 20]
+        data[mrrs[0] if mrrs else len(data) :] = end
+    else:
+        data += end
+    return f"{len(end)} bytes behind"
+
+
+def overwrite(rng: random.Random, data: bytearray, records: list[Record], order: str) -> str:
+    """A block that a disk or a transfer lost: overwritten, put in between or taken out."""
+    at, size = rng.randrange(min(19, len(data)), len(data) + 1), rng.choice([1, 4, 30, 512, 4096])
+    block = bytes(size) if rng.random() < 0.5 else rng.randbytes(size)
+    data[at : at + (size if rng.random() < 0.5 else 0)] = block if rng.random() < 0.8 else b""
+    return f"{size} bytes lost at {at}"
+
+
+def unit(rng: random.Random, data: bytearray, records: list[Record], order: str) -> str:
+    """Units of PTRs that change by a prefix or altogether, and their limits."""
+    chosen = [r for r in records if r[0] == RESULTS[0]]
+    for _, start, stop in rng.sample(chosen, min(len(chosen), 8)):
+        text = start + 16
+        option = text + 1 + data[text] if text < stop else stop
+        option = option + 1 + data[option] if option < stop else stop
+        if option + 13 < stop and option + 13 + data[option + 12] <= stop and data[option + 12]:
+            data[option + 13] = rng.choice(b"mumVA")
+            data[option + 7] = rng.randrange(256)
+    return "units and limits of results"
+
+
 MUTATIONS: tuple[Mutation, ...] = (
+    vendors, second_header, tail, overwrite, overwrite, unit,
     flip, flip, noise_in_head, flip_in_result, lie, lie, rename, shorten, shorten, drop, double, swap, truncate, pad,
 )  # fmt: skip

@@ -9,14 +9,19 @@ from typing import Any
 
 from pyspark.sql import Row
 
-from fs_spark.ingest.decide import StoredFile, decide
+from fs_spark.ingest.decide import UNANCHORED, StoredFile, decide
 from fs_spark.names import CONFLICTING_RUN, DUPLICATE, INGESTED, SUPERSEDED, TRUNCATED, UNREADABLE
 
 
-def read(source: int, file_id: str, *runs: str, status: str = INGESTED, extends: Sequence[str] = ()) -> Any:
+def read(
+    source: int, file_id: str, *runs: str, status: str = INGESTED, extends: Sequence[str] = (), **more: Any
+) -> Any:
+    given = {"settings": "s", "lot_id": "L", **more}
+    picture = given.pop("picture", None)
     file = Row(
-        file_id=file_id, path=f"{file_id}.stdf", status=status, reason=None, settings="s", decompressed_bytes=9,
+        file_id=file_id, path=f"{file_id}.stdf", status=status, reason=None, decompressed_bytes=9,
         run_keys=json.dumps(runs), batch_id=None, parts=1,
+        dropped=json.dumps({UNANCHORED: picture} if picture else {}), **given,
     )  # fmt: skip
     return Row(source=source, file=file, extends=list(extends))
 
@@ -72,6 +77,9 @@ def test_a_file_that_another_job_stored_since_it_was_read_is_a_duplicate() -> No
         (decision,), _ = decide([read(0, "a", "r1")], known, again=again)
         assert decision.status == status
         assert decision.reason == "these bytes were ingested before"
+    # and another file of its run sees it
+    decisions, _ = decide([read(0, "a", "r1"), read(1, "b", "r1")], same)
+    assert [decision.status for decision in decisions] == [DUPLICATE, CONFLICTING_RUN]
     (decision,), _ = decide([read(0, "a", "r1")], same, again=True, anew=["a"])  # its rows are broken
     assert decision.status == INGESTED
 
@@ -82,3 +90,20 @@ def test_a_file_that_is_set_aside_again_for_the_same_reason_is_unchanged() -> No
     assert decision.unchanged
     (decision,), _ = decide([read(0, "a", status=UNREADABLE)], stored("a", status=UNREADABLE, reason="other"))
     assert not decision.unchanged
+
+
+def test_pictures_of_several_sizes_in_a_lot_are_set_aside() -> None:
+    rows = [
+        read(0, "a", "r1", picture=(5, 3)), read(1, "b", "r2", picture=(4, 3)), read(2, "c", "r3"),
+        read(3, "d", "r4", picture=(9, 9), lot_id="M"), read(4, "e", "r5", picture=(4, 4), settings="another entry"),
+    ]  # fmt: skip
+    decisions, _ = decide(rows, {})
+    assert [d.status for d in decisions] == [UNREADABLE, UNREADABLE, INGESTED, INGESTED, INGESTED]
+    assert decisions[0].reason == (
+        "its picture has 5 columns and 3 rows, others of lot L have 4 x 3: where the dies lie on the wafer cannot be "
+        "told. Hint: deliver maps with all their margins, or give `columns` and `rows` of the product's map in "
+        "inputs.yaml"
+    )
+    known = {"z": replace(stored("z", "r9")["z"], lot_id="L", unanchored_picture=(5, 3))}
+    assert outcome(rows[:2], known)[0] == [INGESTED, UNREADABLE]
+    assert outcome(rows[1:2], {"b": replace(known["z"], file_id="b", unanchored_picture=(5, 3))})[0] == [INGESTED]

@@ -11,10 +11,11 @@ import pyarrow as pa
 import pytest
 
 from fs_spark.ingest.staging import STAGING_DDL, FileTask
+from fs_spark.inputs.rules import InputsFile
 from fs_spark.names import DUPLICATE, INGESTED, TRUNCATED, UNREADABLE
 from fs_spark.stdf import read_stdf
-from fs_spark.stdf.container import unpack
-from tests.stdf.files import ANY_PRODUCT, ANY_TESTER, Maker, in_zone, two_by_three, utc
+from fs_spark.stdf.container import Limits, unpack
+from tests.stdf.files import ANY_PRODUCT, ANY_TESTER, Maker, in_zone, product, two_by_three, utc
 
 ARRIVED = utc("2025-06-01T00:00:00")
 
@@ -196,3 +197,101 @@ def test_the_schema_for_spark_names_every_column(good: Path) -> None:
         assert f"{field.name} " in STAGING_DDL
     assert "result_value: array<float>, result_passed: array<tinyint>" in STAGING_DDL
     assert "run_start_local: timestamp_ntz" in STAGING_DDL
+
+
+# what a person is told
+
+
+def told(work: FileTask) -> list[str]:
+    (file,) = staged(work)["file"]
+    return list(json.loads(file["warnings"]))
+
+
+def test_a_parameter_that_matches_no_test_is_said_with_the_nearest(good: Path) -> None:
+    wanted = {
+        "vdd": {"test_num": 5, "test_name": "vdd"}, "idd": {"test_num": 6, "test_name": "Idd"},
+        "other": {"test_num": 77, "test_name": "vdd"}, "far": {"test_num": 99, "test_name": "nothing like it"},
+    }  # fmt: skip
+    warnings = told(task(good, products=(product("any", parameters=wanted),)))
+    assert warnings == [
+        "parameter 'idd' matches no test of this file: 6 'Idd' is not there. Hint: did you mean 6 'idd' or 5 'vdd'?",
+        "parameter 'other' matches no test of this file: 77 'vdd' is not there. Hint: did you mean 5 'vdd' or 6 'idd'?",
+        "parameter 'far' matches no test of this file: 99 'nothing like it' is not there. "
+        "Hint: `fs-spark inspect` lists its tests",
+    ]
+    assert told(task(good, products=(product("any", parameters={"vdd": wanted["vdd"]}),))) == []
+
+
+def test_a_file_without_a_product_entry_says_what_to_add(good: Path) -> None:
+    (warning,) = told(task(good, products=(product("other", match={"part_typ": "OTHER*"}),)))
+    assert warning == (
+        "no entry of products.yaml matches part type 'CHIP', program 'JOB', lot 'LOT1': the product is 'CHIP', without "
+        "parameters. Hint: add `- {product_id: 'CHIP', match: {part_typ: 'CHIP'}}`"
+    )
+
+
+def test_a_file_without_parts_says_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "sum.stdf"
+    path.write_bytes(Maker().begin().end())
+    (file,) = staged(task(path))["file"]
+    assert (file["status"], file["parts"]) == (INGESTED, 0)
+    assert json.loads(file["warnings"]) == ["no parts in this file (records: FAR 1, MIR 1, MRR 1)"]
+
+
+def test_what_was_noticed_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "odd.stdf"
+    path.write_bytes(two_by_three() + b"\x00\x00\x07\x07" + b"\r\n")
+    (file,) = staged(task(path))["file"]
+    assert file["status"] == INGESTED
+    assert any("behind the MRR" in warning for warning in json.loads(file["warnings"]))
+
+
+def test_a_joined_file_keeps_its_first_lot_and_says_how_to_split(tmp_path: Path) -> None:
+    path = tmp_path / "joined.stdf.gz"
+    one, other = two_by_three(), two_by_three(lot_id="LOT2")
+    path.write_bytes(gzip.compress(one) + gzip.compress(other) + gzip.compress(other))
+    rows = staged(task(path))
+    (file,) = rows["file"]
+    assert (file["status"], file["lot_id"], file["parts"]) == (TRUNCATED, "LOT1", 6)
+    assert f"`head -c {len(one)} FILE > first.stdf`" in file["reason"]
+    assert {part["lot_id"] for part in rows["part"]} == {"LOT1"}
+
+
+def test_a_bomb_is_set_aside_with_the_setting_to_change(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.stdf.gz"
+    path.write_bytes(gzip.compress(bytes(10_000_000)))
+    (file,) = staged(task(path))["file"]
+    assert file["status"] == UNREADABLE
+    assert file["reason"] == (
+        "decompresses to more than 200 times its size. Hint: raise `decompression.largest_ratio` in store.yaml if "
+        "that is wanted"
+    )
+    (file,) = staged(task(path, limits=Limits(largest_bytes=9_000_000, largest_ratio=10**6)))["file"]
+    assert "more than 9000000 bytes. Hint: raise `decompression.largest_bytes`" in file["reason"]
+
+
+def test_maps_say_how_large_their_picture_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.map"
+    path.write_text("Lot ID: L\nWafer ID: 1\n\n.111.\n.1111\n.151.\n")
+    entry = InputsFile.model_validate(
+        {"inputs": [{"match": "*.map", "kind": "text_map", "zone": "UTC", "finish": "2025-01-01 12:00:00"}]}
+    ).inputs
+    (file,) = staged(task(path, inputs=entry))["file"]
+    assert json.loads(file["dropped"]) == {"marks": 0, "unanchored_picture": [5, 3]}
+
+
+def test_a_report_that_is_a_link_out_of_the_folder_is_not_read(tmp_path: Path) -> None:
+    outside = tmp_path / "outside.csv"
+    outside.write_text("Wafer ID,Start Time,Stop Time\n1,,2025-01-01 12:00:00\n")
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / "a.map"
+    path.write_text("Lot ID: L\nWafer ID: 1\n\n.111.\n")
+    (tmp_path / "in" / "a.csv").symlink_to(outside)
+    report = {"pattern": r"^(.+)\.map$", "file": r"\1.csv"}
+    entry = InputsFile.model_validate(
+        {"inputs": [{"match": "*.map", "kind": "text_map", "zone": "UTC", "report": report}]}
+    ).inputs
+    (file,) = staged(task(path, inputs=entry))["file"]
+    assert (file["status"], "a link out of the folder" in file["reason"]) == (UNREADABLE, True)
+    (file,) = staged(task(path, inputs=entry, follow_links=True))["file"]
+    assert (file["status"], file["parts"]) == (INGESTED, 3)

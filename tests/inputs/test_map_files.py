@@ -154,7 +154,7 @@ def test_one_wafer_through_five_insertions(stages: Path, pattern: str, passing: 
     lot, wafer = ({"pattern": r"_(B\d+)_(\d\d)", "value": value} for value in (r"\1", r"\2"))
     options: dict[str, Any] = {"insertion": [insertion], "lot_id": [lot], "wafer_id": [wafer], **NOON}
     if path.suffix == ".txt":
-        options |= {"origin": REAL_ORIGIN, "bins": {"A": 10, "B": 11}}
+        options |= {"origin": REAL_ORIGIN, "bins": {"A": 10, "B": 11}, "columns": 34, "rows": 37}
     found = read_file(path, entry("wafer_map" if path.suffix == ".WaferMap" else "text_map", **options))
     assert (found.parts.num_rows, passed(found)) == (979, passing)
     assert found.report.warnings == warnings
@@ -445,3 +445,61 @@ def test_dies_on_the_place_of_another_are_kept_and_told() -> None:
     found = read_text(list_of((0, 0, 1), (0, 0, 5)), entry("wafer_map", skip_bins=[], **NOON))
     assert found.parts["passed"].to_pylist() == [True, False]
     assert found.report.warnings == ["1 dies stand on the place of another"]
+
+
+# where a picture lies
+
+
+def test_coordinates_count_from_the_corner_of_the_picture() -> None:
+    of = entry("text_map", **NOON)
+    whole, cut = picture_of(".111.", "11111", ".151."), picture_of(".111.", ".1111", ".151.")
+    for text in (whole, cut):
+        found = read_text(text, of)
+        assert [place for place, number in bins(found).items() if number == 5] == [(2, 2)]
+        assert found.report.unanchored_picture == (5, 3)
+    left = read_text(cut, entry("text_map", pos_x="L", pos_y="U", origin=(10, 20), **NOON))
+    assert [place for place, number in bins(left).items() if number == 5] == [(8, 18)]
+    blanks = read_text("Product: P\n\n     \n 111 \n 151 ", of)  # blanks as wide as the picture are a row of it
+    assert [place for place, number in bins(blanks).items() if number == 5] == [(2, 2)]
+
+
+@pytest.mark.parametrize("header", ["MaxXY: 5 3", "X:5 Y:3", "x : 5, y : 3", "Map Column: 5\nMap Row: 3"])
+def test_a_told_size_anchors_a_picture(header: str) -> None:
+    for rows in ("..111\n11111\n.151.", ".......\n.  111.\n.11111.\n. 151 .\n......."):
+        found = read_text(f"{header}\n\n{rows}\n", entry("text_map", **NOON))
+        assert [place for place, number in bins(found).items() if number == 5] == [(2, 2)]
+        assert found.report.unanchored_picture is None
+    with pytest.raises(StdfError, match="the header tells of 5 columns, the picture has 4"):
+        read_text(f"{header}\n\n111.\n111.\n151.\n", entry("text_map", **NOON))
+
+
+def test_the_entry_may_tell_the_size() -> None:
+    found = read_text(picture_of("..1..", "..5.."), entry("text_map", columns=5, rows=2, **NOON))
+    assert (bins(found), found.report.unanchored_picture) == ({(2, 0): 1, (2, 1): 5}, None)
+    with pytest.raises(StdfError, match="tells of 6 columns"):
+        read_text(picture_of("..1..", "..5.."), entry("text_map", columns=6, rows=2, **NOON))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "size", "counted", "options"),
+    [
+        ("legic_*", (95, 91), {"1": 5885, "0": 476, "R": 1}, {"bins": {"R": 10}}),
+        ("melexis_*", (87, 118), {"1": 6435, "X": 1770, "0": 108}, {"bins": {"X": 10}, "skip_bins": ["T"]}),
+    ],
+)
+def test_real_maps_with_their_size_in_one_line(
+    shared_data: Path, pattern: str, size: tuple[int, int], counted: dict[str, int], options: dict[str, Any]
+) -> None:
+    (path,) = (shared_data / "mametng-wafermaps").glob(pattern)
+    found = read_file(path, entry("text_map", **options, **NOON))
+    assert found.parts.num_rows == sum(counted.values())
+    assert passed(found) == counted["1"]
+    assert found.report.unanchored_picture is None
+    assert found.report.damage is None
+    header, _, picture = path.read_text().partition("\n\n")
+    rows = picture.strip("\n").splitlines()
+    assert (len(rows[0]), len(rows)) == size
+    for (x, y), number in bins(found).items():
+        assert {"1": 1, "0": 0}.get(rows[y][x], 10) == number
+    assert run_of(found)["wafer_id"] == path.name.split("_")[1].removesuffix(".map")
+    assert run_of(found)["flat"] == "D", header

@@ -9,6 +9,17 @@ NAMES = {PTR: "PTR", MPR: "MPR", FTR: "FTR"}
 REQUIRED = {PTR: 12, MPR: 12, FTR: 7}
 
 
+def text_of(raw):
+    """UTF-8 where valid, else cp1252, else Latin-1, without trailing blanks and NULs."""
+    raw = bytes(raw).rstrip(b" \0")
+    for encoding in ("utf-8", "cp1252"):
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            pass
+    return raw.decode("latin-1")
+
+
 class Payload:
     """A record's payload read from front to back; `over` tells that something announced reaches beyond it."""
 
@@ -47,14 +58,14 @@ class Payload:
             self.at = self.end
         else:
             self.at = stop
-        return self.data[start:stop].decode("latin-1").rstrip(" \0")
+        return text_of(self.data[start:stop])
 
 
 def read_result(data, kind, begin, end, order):
     """One result record of at least 6 bytes.
 
     {kind, test_num, name, values: [(element, result)], passed, over, limits}; `limits` is None where the record stops
-    before OPT_FLAG, else (unit, low, high).
+    before OPT_FLAG, else (unit, low, high), each None where the record gives none.
     """
     payload = Payload(data, begin, end, order)
     length = end - begin
@@ -174,54 +185,135 @@ def read_summary(data, begin, end, order):
     return kind, test_num, name
 
 
-def name_tests(results, summaries):
-    """Gives every result its `test`, an index into the tests; returns the tests.
+def finite(value):
+    return value if value is not None and math.isfinite(value) else None
 
-    A test is (kind, number, name). A record without a name is of the first test of its kind and number with one;
-    limits are of the test's first record that reaches OPT_FLAG, else of the first such test of the same number.
+
+PREFIXES = {"": 0, "m": -3, "u": -6, "n": -9, "p": -12, "k": 3}
+
+
+def power_between(unit, other):
+    """The power of ten from one unit to another of the same quantity, for V and A alone."""
+    if unit == other:
+        return 0
+    if unit[-1:].upper() not in ("V", "A") or unit[-1].upper() != other[-1:].upper():
+        return None
+    if unit[:-1] not in PREFIXES or other[:-1] not in PREFIXES:
+        return None
+    return PREFIXES[unit[:-1]] - PREFIXES[other[:-1]]
+
+
+def scaled(value, power):
+    if value is None or power == 0:
+        return value
+    value = value * 10.0**power if power > 0 else value / 10.0**-power
+    try:
+        return struct.unpack("f", struct.pack("f", value))[0]
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
+def name_in_order(results, of_parts):
+    """Names for records without one whose number several names share: those of the first part that has them all.
+
+    A part that stops early has the first of them. One with more records of that test number, or with other names in
+    these places, leaves them unnamed.
     """
-    first_name: dict[Any, str] = {}
+    names: dict[Any, set[str]] = {}
     for result in results:
-        key = (result["kind"], result["test_num"])
-        if result["name"] and key not in first_name:
-            first_name[key] = result["name"]
+        result["named"] = result["name"]
+        if result["name"]:
+            names.setdefault((result["kind"], result["test_num"]), set()).add(result["name"])
+    for key in [key for key, found in names.items() if len(found) > 1]:
+        lists = [[r for r in part if (r["kind"], r["test_num"]) == key] for part in of_parts]
+        whole = [some for some in lists if len(some) > 1 and all(r["name"] for r in some)]
+        for some in lists:
+            order = whole[0] if whole else []
+            if len(some) <= len(order) and all(r["name"] in ("", o["name"]) for r, o in zip(some, order, strict=False)):
+                for r, o in zip(some, order, strict=False):
+                    r["named"] = o["name"]
+    return names
+
+
+def name_tests(results, summaries, of_parts):
+    """Gives every result its `test`, an index into the tests, and its values in that test's unit; returns the tests.
+
+    A test is (kind, number, name), in the order of the first records that say so. A record without a name is of the
+    only test of its kind and number with one, see `name_in_order` where there are several. A unit of another quantity
+    makes another test. Limits are of the first record that has them, the unit of the first that has one; a test
+    without any record that reaches OPT_FLAG has those of the first such test of its number.
+    """
+    names = name_in_order(results, of_parts)
     summed: dict[Any, str] = {}
     for kind, number, name in summaries:
         summed.setdefault((kind, number), name)
+    # as written: records of one name, and among them those with another unit than their first
+    written: dict[Any, Any] = {}
+    for result in results:
+        key = (result["kind"], result["test_num"], result["name"])
+        unit = (result["limits"] or (None,))[0]
+        group = written.setdefault((*key, None), {"unit": None, "results": []})
+        if unit is not None and group["unit"] is not None and unit != group["unit"]:
+            group = written.setdefault((*key, unit), {"unit": unit, "results": []})
+        group["unit"] = group["unit"] or unit
+        group["results"].append(result)
     tests: list[Any] = []
     place: dict[Any, int] = {}
+    for (kind, number, name, _), group in written.items():
+        of_number = names.get((kind, number), set())
+        for result in group["results"]:
+            result["home"] = group
+        if not name and len(of_number) > 1 and all(r["named"] for r in group["results"]):
+            group["place"] = None  # all of them have a name by their order
+            continue
+        if not name:
+            name = next(iter(of_number)) if len(of_number) == 1 else "" if of_number else summed.get((kind, number), "")
+        at = place.setdefault((kind, number, name, None), len(tests))
+        power = 0
+        if at < len(tests) and group["unit"] and tests[at]["unit"] and group["unit"] != tests[at]["unit"]:
+            power = power_between(group["unit"], tests[at]["unit"])
+            if power is None:
+                at = place.setdefault((kind, number, name, group["unit"]), len(tests))
+                name = f"{name} [{group['unit']}]"
+        group["place"], group["power"] = at, power or 0
+        if power:
+            continue
+        if at == len(tests):
+            tests.append({"identity": (kind, number, name), "unit": None, "records": []})
+        tests[at]["unit"] = tests[at]["unit"] or group["unit"]
+        tests[at]["records"] += group["results"]
     for result in results:
-        key = (result["kind"], result["test_num"])
-        name = result["name"] or first_name.get(key) or summed.get(key, "")
-        identity = (*key, name)
-        if identity not in place:
-            place[identity] = len(tests)
-            tests.append({"identity": identity, "limits": None})
-        result["test"] = place[identity]
-        test = tests[result["test"]]
-        if test["limits"] is None:
-            test["limits"] = result["limits"]
-    of_number: dict[Any, Any] = {}
+        home = result["home"]
+        if result["named"] != result["name"]:
+            home = written[result["kind"], result["test_num"], result["named"], None]
+        result["test"] = home["place"]
+        result["values"] = [(element, scaled(value, home["power"])) for element, value in result["values"]]
+    order = {id(result): k for k, result in enumerate(results)}
+    limits_of_number: dict[Any, Any] = {}
     for test in tests:
-        if test["limits"] is not None:
-            of_number.setdefault(test["identity"][:2], test["limits"])
-    for test in tests:
-        if test["limits"] is None:
-            test["limits"] = of_number.get(test["identity"][:2])
+        reached = [r["limits"] for r in sorted(test["records"], key=lambda r: order[id(r)]) if r["limits"] is not None]
+        test["limits"] = None
+        if reached:
+            low = next((limits[1] for limits in reached if limits[1] is not None), None)
+            high = next((limits[2] for limits in reached if limits[2] is not None), None)
+            test["limits"] = reached[0][0], finite(low), finite(high)
+            limits_of_number.setdefault(test["identity"][:2], test["limits"])
     seen = {test["identity"][:2] for test in tests}
     for identity in dict.fromkeys(summaries):
         if identity[:2] not in seen:
-            tests.append({"identity": identity, "limits": None})
+            tests.append({"identity": identity, "unit": None, "limits": None})
+            tests[-1]["alone"] = True
     named = []
     for test in tests:
         kind, number, name = test["identity"]
-        unit, low, high = test["limits"] or (None, None, None)
+        limits = test["limits"] or (None if test.get("alone") else limits_of_number.get((kind, number)))
+        unit, low, high = limits or (None, None, None)
         named.append(
             {
                 "record": NAMES[kind],
                 "test_num": number,
                 "name": name,
-                "unit": unit,
+                "unit": test["unit"] or unit,
                 "low_limit": low,
                 "high_limit": high,
             }

@@ -4,7 +4,8 @@ import math
 import struct
 from typing import Any
 
-from tests.oracles.stdf_results import NAMES, REQUIRED, TSR, name_tests, read_result, read_summary
+from tests.oracles.stdf_frames import KNOWN, fields_end, read_records
+from tests.oracles.stdf_results import NAMES, REQUIRED, TSR, name_tests, read_result, read_summary, text_of
 
 MISSING_COORDINATE = -32768
 MISSING_BIN = 65535
@@ -12,13 +13,8 @@ MISSING_BIN = 65535
 FAR, MIR, MRR = (0, 10), (1, 10), (1, 20)
 WIR, WRR = (2, 10), (2, 20)
 PIR, PRR = (5, 10), (5, 20)
-KNOWN = {
-    (0, 10), (0, 20), (0, 30),
-    (1, 10), (1, 20), (1, 30), (1, 40), (1, 50), (1, 60), (1, 62), (1, 63), (1, 70), (1, 80),
-    (1, 90), (1, 91), (1, 92), (1, 93), (1, 94),
-    (2, 10), (2, 20), (2, 30), (5, 10), (5, 20), (10, 30),
-    (15, 10), (15, 15), (15, 20), (15, 30), (20, 10), (20, 20), (50, 10), (50, 30),
-}  # fmt: skip
+LISTS_SITES = (1, 80)
+WITH_TEXTS = ((1, 10), (1, 20), (1, 80), (2, 10), (2, 20))
 
 
 def scan(data):
@@ -35,21 +31,35 @@ def scan(data):
                     results = [(record, test_num, name, occurrence, element, result, passed)] in file order
     tests           record, test_num, name, unit, low_limit, high_limit by their first record, then those of TSRs alone
     pseudo_parts    how many were dropped
-    damage          None, "cut", "framing", "second_far" or "no_mrr"; position is the byte at which the walk stopped
+    gaps            (first byte, byte behind) of what lies between records
+    damage          None, "cut", "framing", "second_far", "second_mir", "no_header" or "no_mrr": why the walk stopped
+                    at the byte `position`
     faults          counts of structural damage by name, without zeros
 
     `run` counts the wafer runs of the file (a WIR, or the parts of a head before its first WIR) as they begin, from 0.
     `touchdown` counts from 0 within the run. `occurrence` counts records of the same test within the part, from 0.
     """
     order = byte_order(data)
-    records, position, damage = read_records(data, order)
+    frames = read_records(data, order)
+    records, gaps, position, why = frames["records"], frames["gaps"], frames["position"], frames["why"]
+    damage = None if why in ("complete", "padding", "trailing") else why
     faults = dict.fromkeys(
         ("unknown_records", "unclosed_parts", "lonely_prr", "results_outside_parts", "short_records",
-         "overlong_fields", "missing_mrr", "repeated_mir", "padding_bytes", "cpu_type"), 0
+         "overlong_fields", "missing_mrr", "repeated_mir", "padding_bytes", "trailing_bytes", "cpu_type",
+         "parts_cut_by_damage"), 0
     )  # fmt: skip
     faults["cpu_type"] = int(data[4] != {"<": 2, ">": 1}[order])
-    if damage is None and position < len(data):
-        faults["padding_bytes"] = len(data) - position
+    if why in ("padding", "trailing"):
+        faults[f"{why}_bytes"] = len(data) - position
+    faults["skipped_places"] = len(gaps)
+    faults["skipped_bytes"] = sum(again - begin for begin, again in gaps)
+    has_site_255 = any(
+        r[:2] == LISTS_SITES
+        and r[3] >= 3
+        and r[3] >= 3 + data[r[2] + 6]
+        and 255 in data[r[2] + 7 : r[2] + 7 + data[r[2] + 6]]
+        for r in records
+    )
     results, summaries = [], []
     u2, u4, i2 = (struct.Struct(order + code) for code in "HIh")
 
@@ -61,7 +71,7 @@ def scan(data):
         if offset >= end:
             return "", end
         stop = offset + 1 + data[offset]
-        return data[offset + 1 : min(stop, end)].decode("latin-1"), stop
+        return text_of(data[offset + 1 : min(stop, end)]), stop
 
     start_t = finish_t = None
     mirs = mrrs = 0
@@ -70,6 +80,9 @@ def scan(data):
     closed = []  # the same dicts at their PRR
     open_parts: dict[Any, Any] = {}  # (head, site) -> part
     last_wir: dict[Any, Any] = {}  # head -> record index of its last WIR; one of head 255 is of heads without their own
+
+    breaks = {again for _, again in gaps}
+    given_up = set()  # (head, site) whose part began, if it did, before bytes that were lost
 
     def open_part(head, site, index):
         if (head, site) in open_parts:  # its PRR never came: no part, and open no longer
@@ -89,6 +102,14 @@ def scan(data):
         kind = (typ, sub)
         begin = offset + 4
         end = begin + length
+        if offset in breaks:
+            for part in open_parts.values():
+                part["closed_at"] = index - 1
+            open_parts.clear()
+            if any(r[:2] == PIR for r in records):
+                given_up = {(head, site) for head in range(256) for site in range(256)}
+        if kind in WITH_TEXTS and length:
+            faults["overlong_fields"] += fields_end(data, kind, begin, end, order)[1]
         if kind not in KNOWN:
             faults["unknown_records"] += 1
         if kind in REQUIRED:
@@ -111,6 +132,7 @@ def scan(data):
         elif kind == PIR and length < 2:
             faults["short_records"] += 1
         elif kind == PIR and length >= 2:
+            given_up.discard((data[begin], data[begin + 1]))
             open_part(data[begin], data[begin + 1], index)
         elif kind == PRR and length < 2:
             faults["short_records"] += 1
@@ -118,11 +140,17 @@ def scan(data):
             if length < 7:
                 faults["short_records"] += 1
             head, site = data[begin], data[begin + 1]
+            if length > 17 and begin + 18 + data[begin + 17] > end:
+                faults["overlong_fields"] += 1
+            if (head, site) in given_up and (head, site) not in open_parts:
+                faults["parts_cut_by_damage"] += 1
+                continue
             if (head, site) not in open_parts:  # a PRR without a PIR is a part without results
                 faults["lonely_prr"] += 1
                 open_part(head, site, index)
             part = open_parts.pop((head, site))
             part["closed_at"] = index
+            part["prr_at"] = offset
             part_flg = data[begin + 2] if length >= 3 else 0b0001_0000
             x = number(i2, begin + 9, end, MISSING_COORDINATE)
             y = number(i2, begin + 11, end, MISSING_COORDINATE)
@@ -143,9 +171,11 @@ def scan(data):
             wafers.append(
                 {"head": head, "start_t": number(u4, begin + 2, end, None), "wafer_id": wafer_id, "record": index}
             )
+            wafers[-1]["at"] = offset
         elif kind == WRR and length >= 1:
             wafer_id, _ = text(begin + 26, end)
             wafer_ends.append({"head": data[begin], "finish_t": number(u4, begin + 2, end, None), "wafer_id": wafer_id})
+            wafer_ends[-1]["at"] = offset
         elif kind == MIR:
             mirs += 1
             start_t = number(u4, begin + 4, end, None)
@@ -153,25 +183,35 @@ def scan(data):
             mrrs += 1
             finish_t = number(u4, begin, end, None)
 
-    pseudo = [part for part in closed if is_pseudo(part)]
-    parts = [part for part in closed if not is_pseudo(part)]
+    of_parts = [part["results"] for part in opened]
+    pseudo = [part for part in closed if is_pseudo(part, has_site_255)]
+    parts = [part for part in closed if not is_pseudo(part, has_site_255)]
+    uncertain = [part for part in parts if not wafer_is_certain(part, gaps, wafers, wafer_ends)]
+    parts = [part for part in parts if part not in uncertain]
     faults["unclosed_parts"] = sum("part_id" not in part for part in opened)
     faults["missing_mrr"] = int(mrrs == 0)
     faults["repeated_mir"] = max(mirs - 1, 0)
     if damage is None and mrrs == 0:
         damage = "no_mrr"
     # A pseudo-part is as if it had never been there: it neither begins a touchdown nor keeps one open.
-    opened = [part for part in opened if part["site"] != 255 and ("part_id" not in part or not is_pseudo(part))]
+    opened = [
+        part
+        for part in opened
+        if (part["site"] != 255 or has_site_255) and ("part_id" not in part or not is_pseudo(part, has_site_255))
+    ]
     number_runs(wafers, parts)
     number_touchdowns(opened)
-    tests = name_tests(results, summaries)
+    tests = name_tests(results, summaries, of_parts)
     for part in parts:
         part["results"] = with_occurrence(part["results"], tests)
+        del part["prr_at"]
     return {
         "byte_order": order,
         "records": records,
         "trailing_bytes": len(data) - position,
         "position": position,
+        "gaps": gaps,
+        "uncertain_parts": len(uncertain),
         "damage": damage,
         "faults": {name: count for name, count in faults.items() if count},
         "tests": tests,
@@ -195,34 +235,35 @@ def byte_order(data):
     return orders[bytes(data[:2])]
 
 
-def read_records(data, order):
-    """The records, the byte at which the walk over them stops, and why it stops before the end (None: it does not)."""
-    header = struct.Struct(order + "HBB")
-    records: list[Any] = []
-    offset = 0
-    while offset < len(data):
-        if offset + 4 > len(data):
-            return records, offset, "cut"
-        length, typ, sub = header.unpack_from(data, offset)
-        if data[offset : offset + 4] == bytes(4) and not data[offset:].strip(b"\0"):
-            return records, offset, None  # padding up to the end
-        after = offset + 4 + length
-        if after > len(data):
-            return records, offset, "cut"
-        if (typ, sub) == FAR and offset > 0:
-            return records, offset, "second_far"
-        if (typ, sub) not in KNOWN and after < len(data):
-            follower = (data[after + 2], data[after + 3]) if after + 4 <= len(data) else None
-            if follower not in KNOWN:
-                return records, offset, "framing"
-        records.append((typ, sub, offset, length))
-        offset = after
-    return records, offset, None
+def wafer_is_certain(part, gaps, wafers, wafer_ends):
+    """Whether no other wafer can have begun in the bytes that were lost before a part's end.
+
+    A WIR behind them settles it; else the next WRR of the head before another WIR, by its name; and where none says
+    a name, the file must name one wafer alone, which no WRR ended before the bytes.
+    """
+    lost = [again for _, again in gaps if again <= part["prr_at"]]
+    if not lost:
+        return True
+    names = {wafer["wafer_id"].rstrip(" \0") for wafer in [*wafers, *wafer_ends]} - {""}
+    if part["wir"] is None:
+        return len(names) <= 1
+    wir = next(wafer for wafer in wafers if wafer["record"] == part["wir"])
+    if wir["at"] >= lost[-1]:
+        return True
+    heads = (part["head"], wir["head"], 255)
+    ends = [wafer for wafer in wafer_ends if wafer["head"] in heads]
+    begins = [wafer["at"] for wafer in wafers if wafer["head"] in heads and wafer["at"] > part["prr_at"]]
+    behind = [wafer for wafer in ends if part["prr_at"] < wafer["at"] < min(begins, default=math.inf)]
+    if behind and behind[0]["wafer_id"].rstrip(" \0") and wir["wafer_id"].rstrip(" \0"):
+        return behind[0]["wafer_id"].rstrip(" \0") == wir["wafer_id"].rstrip(" \0")
+    return len(names) <= 1 and not any(wir["at"] < wafer["at"] < lost[-1] for wafer in ends)
 
 
-def is_pseudo(part):
+def is_pseudo(part, has_site_255):
     high_bin = part["hard_bin"] is not None and part["hard_bin"] > 32767
-    return part["site"] == 255 or high_bin or part["part_id"].rstrip(" \0") == "Test Plan Delimiter"
+    return (
+        (part["site"] == 255 and not has_site_255) or high_bin or part["part_id"].rstrip(" \0") == "Test Plan Delimiter"
+    )
 
 
 def run_of(part):

@@ -100,6 +100,7 @@ def test_limits_are_of_the_first_record_that_has_them(order):
     )
     found = scan(file_of(order, *records, tsr, alone, alone))
     assert [tuple(test.values()) for test in found["tests"]] == [
+        ("PTR", 5, "", "V", 1.0, 2.0),  # one of two names: which is not known
         ("PTR", 5, "vdd", "V", 1.0, 2.0),
         ("PTR", 5, "other", "V", 1.0, 2.0),
         ("PTR", 6, "named by its TSR", None, None, 9.0),
@@ -110,15 +111,20 @@ def test_limits_are_of_the_first_record_that_has_them(order):
 def test_where_the_walk_over_the_records_stops():
     whole = file_of("<")
     vendor = record("<", 180, 7, b"x" * 9)
-    found = scan(file_of("<", vendor))
-    assert (found["damage"], found["faults"]) == (None, {"unknown_records": 1})
     found = scan(file_of("<", vendor, vendor))
+    assert (found["damage"], found["faults"]) == (None, {"unknown_records": 2})
+    found = scan(file_of("<", vendor, b"\0\0\0\0 damage", *in_part("<", ptr("<", 5, 1.0))))
+    assert (found["damage"], found["gaps"]) == (None, [(19, 43)])
+    assert len(found["parts"]) == 1
+    found = scan(file_of("<", vendor, b"\0\0\0\0 damage", mrr=False))
     assert (found["damage"], found["position"]) == ("framing", 19)
     found = scan(whole + b"\0" * 9)
     assert (found["damage"], found["position"], found["faults"]) == (None, len(whole), {"padding_bytes": 9})
     found = scan(whole + whole)
     assert (found["damage"], found["position"]) == ("second_far", len(whole))
-    assert (scan(whole + b"\0\0")["damage"], scan(whole[:-1])["damage"]) == ("cut", "cut")
+    found = scan(whole + b"\r\n")
+    assert (found["damage"], found["faults"]) == (None, {"trailing_bytes": 2})
+    assert scan(whole[:-1])["damage"] == "cut"
     assert scan(whole[:-1])["faults"] == {"missing_mrr": 1}
     found = scan(file_of("<", mrr=False))
     assert (found["damage"], found["faults"]) == ("no_mrr", {"missing_mrr": 1})

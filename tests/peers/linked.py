@@ -79,6 +79,7 @@ def link(records: Iterable[tuple[str, Fields]]) -> tuple[list[dict[str, Any]], l
     parts: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
     summaries = []
+    of_parts: list[list[dict[str, Any]]] = []
     open_parts: dict[tuple[int, int], list[dict[str, Any]]] = {}
     for name, fields in records:
         if name == "TSR":
@@ -89,14 +90,15 @@ def link(records: Iterable[tuple[str, Fields]]) -> tuple[list[dict[str, Any]], l
         place = (fields["head_num"], fields["site_num"])
         if name == "PIR":
             open_parts[place] = []
+            of_parts.append(open_parts[place])
         elif name == "PRR":
             parts.append(_part(fields, open_parts.pop(place, [])))
         else:
             results.append(_result(name, fields))
             if place in open_parts:
                 open_parts[place].append(results[-1])
-    tests = name_tests(results, summaries)
-    kept = [part for part in parts if not is_pseudo(part)]
+    tests = name_tests(results, summaries, of_parts)
+    kept = [part for part in parts if not is_pseudo(part, has_site_255=False)]
     for part in kept:
         part["results"] = with_occurrence(part["results"], tests)
     return kept, tests

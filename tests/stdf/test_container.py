@@ -15,13 +15,26 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from fs_spark.errors import StdfError
-from fs_spark.stdf import decompress
-from fs_spark.stdf.container import Delivered, read_delivered, unpack
+from fs_spark.stdf import container, decompress
+from fs_spark.stdf.container import Delivered, Limits
+
+WIDE = Limits(1 << 40, 10**9)
+"""What is packed here is far emptier than a tester's file."""
+
+
+def unpack(raw: bytes, *, limits: Limits = WIDE) -> Delivered:
+    return container.unpack(raw, limits=limits)
+
+
+def read_delivered(path: Any, *, limits: Limits = WIDE) -> Delivered:
+    return container.read_delivered(path, limits=limits)
+
 
 PLAIN = random.Random(1).randbytes(3000) + bytes(2_500_000)
 """Longer than the pieces in which it is unpacked, with a beginning that does not compress."""
@@ -266,7 +279,7 @@ def test_noise_never_crashes(kind: str, seed: int) -> None:
         if chance.random() < 0.3:
             noise = noise[:40] + chance.randbytes(400)
         with contextlib.suppress(StdfError):
-            assert len(unpack(bytes(noise), cap=4 * MIB).data) <= 4 * MIB
+            assert len(unpack(bytes(noise), limits=Limits(4 * MIB, 10**6)).data) <= 4 * MIB
 
 
 @every_container
@@ -275,15 +288,15 @@ def test_a_bomb_is_refused_before_it_is_unpacked(kind: str) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(StdfError, match=r"decompresses to more than 4000000 bytes.*Hint"):
-            unpack(raw, cap=4_000_000)
+            unpack(raw, limits=Limits(4_000_000, 10**6))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak < 4_000_000 + slack(kind)
     fits = ALL[kind](bytes(4_000_000))
-    assert len(unpack(fits, cap=4_000_000).data) == 4_000_000
+    assert len(unpack(fits, limits=Limits(4_000_000, 10**6)).data) == 4_000_000
     with pytest.raises(StdfError, match="more than 3999999 bytes"):
-        unpack(fits, cap=3_999_999)
+        unpack(fits, limits=Limits(3_999_999, 10**6))
 
 
 @every_container
@@ -305,7 +318,7 @@ def test_no_memory_is_told_as_such() -> None:
         raise MemoryError
 
     with pytest.raises(StdfError, match="more than 4 bytes, for which there is no memory"):
-        decompress.collect(pieces(), 100)
+        decompress.collect(pieces(), 100, "100 bytes")
 
 
 def test_a_header_that_asks_for_gigabytes_is_damage() -> None:
@@ -386,7 +399,7 @@ def test_damage_inside_a_container_is_told() -> None:
     assert unpack(cut).damage == "zip archive ends early; in it: gzip stream ends early"
     assert len(unpack(cut).data) > 2000
     with pytest.raises(StdfError, match="more than 9000 bytes"):
-        unpack(raw, cap=9000)
+        unpack(raw, limits=Limits(9000, 10**6))
 
 
 @every_container
@@ -405,3 +418,29 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_delivered(tmp_path)
     with pytest.raises(StdfError, match="cannot be read"):
         read_delivered("a\0b")
+
+
+@every_container
+def test_what_becomes_more_than_200_times_as_large_is_refused(kind: str) -> None:
+    raw = ALL[kind](bytes(20 * MIB))
+    if kind == "zip_stored":
+        assert len(container.unpack(raw).data) == 20 * MIB
+        return
+    with pytest.raises(StdfError, match=r"more than 200 times its size\. Hint: raise `decompression.largest_ratio`"):
+        container.unpack(raw)
+    assert len(container.unpack(raw, limits=Limits(largest_ratio=10**6)).data) == 20 * MIB
+    small = ALL[kind](bytes(60_000))
+    assert len(container.unpack(small).data) == 60_000
+    assert container.DEFAULT_LIMITS.of(1 << 30) == (
+        2 << 30,
+        "2147483648 bytes. Hint: raise `decompression.largest_bytes`",
+    )
+
+
+@pytest.mark.parametrize("tail", [b"\r\n", b"\x1a" * 128, b"\0" * 512, b"\0\r\n\x1a"])
+@pytest.mark.parametrize("kind", ["gzip", "bzip2", "xz", "zstd"])
+def test_what_transfers_add_behind_a_stream_is_no_damage(kind: str, tail: bytes) -> None:
+    raw = ALL[kind](SHORT)
+    found = container.unpack(raw + tail)
+    assert (found.data, found.damage) == (SHORT, None)
+    assert found.file_id == container.unpack(raw).file_id

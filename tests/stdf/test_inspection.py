@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from fs_spark.stdf import read_stdf
 from fs_spark.stdf.inspection import inspect_file
 from fs_spark.stdf.suggest import short_name, suggest
 from tests.oracles.attempts import number_attempts
-from tests.stdf.files import Maker, real_file
+from tests.stdf.files import Maker, real_file, two_by_three
 
 
 def test_lot2_as_a_person_reads_it(shared_data: Path) -> None:
@@ -108,3 +111,96 @@ def test_short_names() -> None:
         "idd_5_0v", "idd_5_0_v", "test", "a" * 40,
     ]  # fmt: skip
     assert short_name("IDD@5.0V", taken) == "idd_5_0v_2"
+
+
+CONF = {
+    "store.yaml": "root: tables\n",
+    "testers.yaml": "testers: [{match: 'TESTER*', zone: Europe/Berlin}]\n",
+    "products.yaml": "products: [{product_id: P7, match: {part_typ: CHIP}, parameters: "
+    "{vdd: {test_num: 5, test_name: VDD}}}]\n",
+    "inputs.yaml": "inputs: [{match: '*.map', kind: text_map, zone: UTC, finish: 2025-01-01 12:00:00}]\n",
+}
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    (tmp_path / "conf").mkdir()
+    for name, text in CONF.items():
+        (tmp_path / "conf" / name).write_text(text)
+    return tmp_path / "conf" / "store.yaml"
+
+
+def inspected(path: Path, conf: Path | str, capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, str]:
+    code = cli.main(["inspect", str(path), "--conf", str(conf), *more])
+    caught = capsys.readouterr()
+    return code, caught.out + caught.err
+
+
+def test_what_the_configuration_makes_of_a_file(tmp_path: Path, conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "lot.stdf"
+    path.write_bytes(two_by_three())
+    code, said = inspected(path, conf, capsys)
+    assert code == 0
+    for line in ("tester rule       TESTER*", "zone              Europe/Berlin", "product           P7",
+                 "insertion         1", "lot               LOT1",
+                 "warning: parameter 'vdd' matches no test of this file: 5 'VDD' is not there. "
+                 "Hint: did you mean 5 'vdd' or 6 'idd'?"):  # fmt: skip
+        assert line in said
+    _, told = inspected(path, conf, capsys, "--json")
+    applies = json.loads(told)["applies"]
+    assert (applies["product"], applies["zone"], applies["insertion"]) == ("P7", "Europe/Berlin", "1")
+    path.write_bytes(two_by_three(node_nam="OTHER", tstr_typ="OTHER"))
+    code, said = inspected(path, conf, capsys)
+    assert (code, "ingest would set this file aside: no time zone is configured" in said) == (0, True)
+
+
+def test_maps_are_inspected_too(tmp_path: Path, conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.map"
+    path.write_text("Product: P7\nLot ID: L\nWafer ID: 3\n\n.111.\n.151.\n")
+    code, said = inspected(path, conf, capsys)
+    assert code == 0
+    assert "inputs.yaml entry *.map (text_map)" in said
+    assert "wafer 3: 6 dies in 1 touchdowns" in said
+    assert "product           P7" in said
+    assert "hard bins   1: 5, 5: 1" in said
+    code, said = inspected(path, conf, capsys, "--json")
+    assert json.loads(said)["applies"]["lot"] == "L"
+
+
+def test_errors_name_the_file(tmp_path: Path, conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, content in {"notes.stdf": b"notes", "b.map": b"Lot ID: L\n\n\n", "c.stdf.gz": b"\x1f\x8bnothing"}.items():
+        (tmp_path / name).write_bytes(content)
+        code, said = inspected(tmp_path / name, conf, capsys)
+        assert (code, str(tmp_path / name) in said) == (2, True)
+        assert said.count(str(tmp_path / name)) == 1
+
+
+def test_json_of_infinite_limits_and_results_is_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "inf.stdf"
+    out = Maker().begin().wir("W").pir(0)
+    for number, value in enumerate((math.inf, -math.inf, math.nan, 1.0)):
+        out.ptr(0, number, value, "vdd", opt_flag=0, lo_limit=-math.inf, hi_limit=math.inf, units="V")
+    path.write_bytes(out.prr(0, 1, 1).end())
+    _, said = inspected(path, "nowhere.yaml", capsys, "--json")
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    tests = json.loads(said, parse_constant=refuse)["tests"]
+    assert [test["low_limit"] for test in tests] == [None] * 4
+
+
+def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
+    path = tmp_path / "large.stdf"
+    out = Maker().begin().wir("W").pir(0)
+    for number in range(3000):
+        out.ptr(0, number, 1.0, f"a test with a name {number}")
+    path.write_bytes(out.prr(0, 1, 1).end())
+    words = [sys.executable, "-m", "fs_spark.cli", "inspect", str(path), "--conf", "nowhere.yaml", "--json"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(10)
+        process.stdout.close()
+        said = process.stderr.read()
+        assert (process.wait(60), said) == (0, b"")

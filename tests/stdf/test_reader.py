@@ -289,7 +289,8 @@ def test_names_units_and_limits_come_from_the_first_record_of_a_test() -> None:
         (5, "other", "PTR", "V", 0.5, 2.0),  # the defaults of its number
     ]
     results = [part["results"] for part in parts_with_results(found)]
-    assert results[0] == [(5, "vdd", 1.0, 0), (5, "vdd", 3.0, 1), (6, "idd", 4.0, 0), (5, "other", 9.0, 0)]
+    milli = np.float32(0.003)  # 3 mV of a test in V
+    assert results[0] == [(5, "vdd", 1.0, 0), (5, "vdd", milli, 1), (6, "idd", 4.0, 0), (5, "other", 9.0, 0)]
     assert results[1] == [(5, "vdd", 2.0, 0)]
 
 

@@ -18,6 +18,7 @@ import pytest
 from fs_spark.errors import RequestError, StdfError
 from fs_spark.stdf.container import read_delivered
 from fs_spark.stdf.sources import find_files, read_bytes, without_credentials
+from tests.stdf.files import two_by_three
 
 TREE = {
     "a.stdf": b"1",
@@ -279,3 +280,25 @@ def test_importing_starts_neither_spark_nor_a_remote_file_system() -> None:
 print([name for name in ("pyspark", "fsspec", "pyarrow.fs") if name in sys.modules])"""
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout == "[]\n"
+
+
+def test_links_out_of_a_delivered_folder_are_not_followed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    outside, folder = tmp_path / "outside", tmp_path / "in"
+    (outside / "deep").mkdir(parents=True)
+    (folder / "own").mkdir(parents=True)
+    for path in (outside / "secret.stdf", outside / "deep" / "other.stdf", folder / "own" / "a.stdf"):
+        path.write_bytes(two_by_three())
+    (folder / "link.stdf").symlink_to(outside / "secret.stdf")
+    (folder / "deep").symlink_to(outside / "deep")
+    (folder / "same.stdf").symlink_to(folder / "own" / "a.stdf")
+    own = [str(folder / "own" / "a.stdf"), str(folder / "same.stdf")]
+    assert find_files([folder]) == own
+    assert "link.stdf" in caplog.text
+    assert "follow_links: true" in caplog.text
+    assert find_files([folder / "**" / "*.stdf"]) == own
+    assert find_files([folder / "*.stdf"]) == own[1:]
+    followed = sorted([*own, str(folder / "link.stdf"), str(folder / "deep" / "other.stdf")])
+    assert find_files([folder], follow_links=True) == followed
+    assert find_files([folder / "link.stdf"]) == [str(folder / "link.stdf")]  # named itself
+    with pytest.raises(RequestError, match="no such file or folder"):
+        find_files([folder / "deep" / "*.map"])
