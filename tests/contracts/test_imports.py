@@ -49,6 +49,7 @@ LEVELS = {
 }
 # What may import a neighbor on its own level.
 ALLOWED = {
+    ("compiled", "names"),
     ("kernels", "wafer"),
     ("synth", "stdf"),
     ("config", "inputs"),
