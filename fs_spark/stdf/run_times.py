@@ -172,7 +172,8 @@ def run_times(
         logged = None
         if clock is not None:
             local, event, logged = clock.touchdown_ends(mine, parts.touchdown[mine], longest, local, event)
-            known = known or bool(logged.any())
+            if bool(logged.any()) and not known:
+                known, quality = True, "interpolated"
         available = event
         if mode == "file_close":
             close = int(event.max(initial=0))

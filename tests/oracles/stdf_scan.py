@@ -140,11 +140,11 @@ def scan(data):
             if length < 7:
                 faults["short_records"] += 1
             head, site = data[begin], data[begin + 1]
-            if length > 17 and begin + 18 + data[begin + 17] > end:
-                faults["overlong_fields"] += 1
             if (head, site) in given_up and (head, site) not in open_parts:
                 faults["parts_cut_by_damage"] += 1
                 continue
+            if length > 17 and begin + 18 + data[begin + 17] > end:
+                faults["overlong_fields"] += 1
             if (head, site) not in open_parts:  # a PRR without a PIR is a part without results
                 faults["lonely_prr"] += 1
                 open_part(head, site, index)
