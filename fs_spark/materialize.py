@@ -14,6 +14,7 @@ from pyspark.storagelevel import StorageLevel
 from fs_spark import names as n
 from fs_spark.config import Configuration
 from fs_spark.errors import RequestError
+from fs_spark.features.engine import changed_kernels
 from fs_spark.features.view import FeatureView
 from fs_spark.registry import Entry, Registry, RegistryState, binding_entry
 from fs_spark.schemas import LAYOUTS, view_layout
@@ -22,6 +23,7 @@ from fs_spark.tables import Tables
 from fs_spark.transforms.digest import unit_checksum
 from fs_spark.transforms.kept import only_kept, only_units
 from fs_spark.transforms.spatial import MeasuredTest, ProductBinding, per_unit_features
+from fs_spark.transforms.units import plan_of_view
 from fs_spark.wafer import resolve_geometry
 
 log = logging.getLogger(__name__)
@@ -203,15 +205,19 @@ def materialize_view(snapshot: Snapshot, view: FeatureView, state: RegistryState
     tables.create(view.table, view_layout(view))
     made_from = tables.watermark(view.table)
     bindings, digests = state.bindings.get(key, {}), state.binding_digests.get(key, {})
-    source = {
+    source: dict[str, Any] = {
         "view": view.qualified,
         "definition_hash": view.definition_hash,
         "bindings": digests,
         "sources": snapshot.versions,
+        "kernels": plan_of_view(view).revisions,
     }
     lots: list[str] | None = None
+    moved = changed_kernels(made_from.get("kernels", {}), source["kernels"]) if made_from else {}
+    for kernel, (then, now) in moved.items():
+        log.info("%s: kernel %s has revision %d, its rows were made by %d", view.qualified, kernel, now, then)
     same_bindings = set(made_from.get("bindings", {}).items()) <= set(digests.items())
-    if not full and made_from and same_bindings:
+    if not full and made_from and same_bindings and not moved:
         if made_from["sources"][n.FILES] == snapshot.versions[n.FILES]:
             return ViewOutcome(view.qualified, view.table, 0, 0, 0, tables.version(view.table))
         try:
@@ -234,6 +240,8 @@ def materialize_view(snapshot: Snapshot, view: FeatureView, state: RegistryState
                 ", ".join(f"{k} string" for k in view.unit_keys),
             )
             tables.replace(view.table, only_units(rows, units=units), view.unit_keys, made_from=source)
+        elif moved and not removed:  # all came out the same: told, so that it is not asked again
+            tables.append(view.table, tables.read(view.table).limit(0), made_from=source)
     finally:
         rows.unpersist()
     log.info("%s: %d of its units changed, %d removed", view.qualified, len(changed), len(removed))
