@@ -26,12 +26,10 @@ VIEW = "die_neighborhood__v1_0"
 @pytest.fixture(scope="module")
 def store(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FeatureStore]:
     folder = new_folder(tmp_path_factory.mktemp("revisions"))
-    for number in (1, 2):
-        write_lot(folder / "in", number, wafers=1)
     store = open_store(folder, spark)
-    store.ingest([folder / "in"])
+    store.ingest(write_lot(folder / "in", 1, wafers=1))
     store.apply()
-    store.materialize()
+    store.materialize(["die_neighborhood"])
     built = store.training_set(label_spine(store), ["die_neighborhood:vdd__neighbor_mean"], name="before")
     assert built.manifest["format"] == 3
     assert built.manifest["views"][0]["kernels"] == {"local_values": 2, "map": 1, "neighborhood": 1}
@@ -61,21 +59,19 @@ def test_another_revision_computes_all_lots_and_a_rerun_none(
     folder, opened = store
     before = versions(folder)
     mended(monkeypatch, other_values=False)
-    opened.materialize()
+    opened.materialize(["die_neighborhood"])
     after = versions(folder)
     assert after == {**before, VIEW: before[VIEW] + 1}  # without rows: all came out the same
     kernels = opened.history(VIEW)[0].metadata["fs_spark"]["kernels"]
     assert kernels == {"local_values": 3, "map": 1, "neighborhood": 1}
-    opened.materialize()
+    opened.materialize(["die_neighborhood"])
     assert versions(folder) == after
     monkeypatch.undo()
     mended(monkeypatch, other_values=True)
     monkeypatch.setattr(local_values, "KERNEL", replace(local_values.KERNEL, revision=4))
-    opened.materialize()
-    outcome = {view.table: view for view in opened.materialize(full=True).views}
-    assert outcome[VIEW].units_changed == 0
-    changed = opened.table(VIEW, version=versions(folder)[VIEW])
-    assert opened.history(VIEW)[0].version == after[VIEW] + 1
+    (outcome,) = opened.materialize(["die_neighborhood"]).views
+    assert (outcome.units_changed, outcome.version) == (1, after[VIEW] + 1)
+    changed = opened.table(VIEW)
     mean = F.avg("vdd__neighbor_mean")
     assert changed.select(mean).collect()[0][0] == pytest.approx(
         opened.table(VIEW, version=before[VIEW]).select(mean).collect()[0][0] + 1
@@ -87,8 +83,6 @@ def test_reproduction_from_the_source_names_another_kernel(
 ) -> None:
     _, opened = store
     digest = opened.training_sets()["before"].digest
-    assert opened.reproduce("before", from_source=True).digest == digest
-    assert not caplog.records
     mended(monkeypatch, other_values=False)
     with caplog.at_level(logging.WARNING):
         assert opened.reproduce("before", from_source=True).digest == digest
