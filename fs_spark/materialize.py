@@ -240,8 +240,10 @@ def materialize_view(snapshot: Snapshot, view: FeatureView, state: RegistryState
                 ", ".join(f"{k} string" for k in view.unit_keys),
             )
             tables.replace(view.table, only_units(rows, units=units), view.unit_keys, made_from=source)
-        elif moved and not removed:  # all came out the same: told, so that it is not asked again
-            tables.append(view.table, tables.read(view.table).limit(0), made_from=source)
+        elif moved and not removed:
+            # All came out the same: one unit is written again to say so, since Delta makes no commit of nothing.
+            one = rows.select(*view.unit_keys).orderBy(*view.unit_keys).limit(1)
+            tables.replace(view.table, only_units(rows, units=one), view.unit_keys, made_from=source)
     finally:
         rows.unpersist()
     log.info("%s: %d of its units changed, %d removed", view.qualified, len(changed), len(removed))

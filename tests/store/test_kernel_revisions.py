@@ -61,7 +61,7 @@ def test_another_revision_computes_all_lots_and_a_rerun_none(
     mended(monkeypatch, other_values=False)
     opened.materialize(["die_neighborhood"])
     after = versions(folder)
-    assert after == {**before, VIEW: before[VIEW] + 1}  # without rows: all came out the same
+    assert after == {**before, VIEW: before[VIEW] + 1}  # all came out the same
     kernels = opened.history(VIEW)[0].metadata["fs_spark"]["kernels"]
     assert kernels == {"local_values": 3, "map": 1, "neighborhood": 1}
     opened.materialize(["die_neighborhood"])
