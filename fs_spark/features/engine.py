@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,11 @@ from fs_spark.kernels.replay import Replay
 from fs_spark.kernels.whole_wafer import pat_limits
 
 Float64 = NDArray[np.float64]
+
+
+def changed_kernels(then: Mapping[str, int], now: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """Kernels of another revision than rows were made by: name -> (then, now). Where nobody said, it was the first."""
+    return {name: (then.get(name, 1), number) for name, number in now.items() if then.get(name, 1) != number}
 
 
 def kernel_column(feature: Feature) -> str:

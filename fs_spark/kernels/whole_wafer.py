@@ -55,10 +55,11 @@ def pat_limits(values: Float64, *, sigmas: float, robust: bool) -> tuple[float, 
     >>> pat_limits(np.array([1.0, 2.0, 3.0]), sigmas=6.0, robust=False)
     (-4.0, 8.0)
     """
-    count, center, sigma = exact_moments(values.tolist())
-    if robust and count:
-        ordered = sorted(values[~np.isnan(values)].tolist())
+    if robust:
+        ordered = sorted(values[~np.isnan(values)].tolist()) or [math.nan]
         center, sigma = _quantile(ordered, 0.5), (_quantile(ordered, 0.75) - _quantile(ordered, 0.25)) / IQR_OF_SIGMA
+    else:
+        _, center, sigma = exact_moments(values.tolist())
     if not sigma > 0:
         return math.nan, math.nan
     return center - sigmas * sigma, center + sigmas * sigma

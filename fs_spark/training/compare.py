@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 _RULES: Final = ("boundary", "availability", "offset_s", "ttl_s", "times")
-_VERSIONS: Final = ("definition_hash", "delta_version", "bindings", "sources")
+_VERSIONS: Final = ("definition_hash", "delta_version", "bindings", "sources", "kernels")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def _view_pairs(first: Mapping[str, Any] | None, other: Mapping[str, Any] | None
     if first is None or other is None:
         return {"joined": (first is not None, other is not None)}
     wanted = (*_RULES, *_VERSIONS, "columns")
-    return _pairs({key: first[key] for key in wanted}, {key: other[key] for key in wanted})
+    return _pairs({key: first.get(key) for key in wanted}, {key: other.get(key) for key in wanted})
 
 
 def diff_manifests(first: Mapping[str, Any], other: Mapping[str, Any]) -> TrainingSetDiff:
@@ -98,6 +98,8 @@ def describe(manifest: Mapping[str, Any]) -> str:
         lines.append(f"         {', '.join(out for out, _ in view['columns'])}")
         if view["sources"]:
             lines.append("         computed from " + ", ".join(f"{t} {v}" for t, v in sorted(view["sources"].items())))
+        if view.get("kernels"):
+            lines.append("         by kernels " + ", ".join(f"{k} {r}" for k, r in sorted(view["kernels"].items())))
         empty = content["empty"].get(name, 0.0)
         if empty:
             lines.append(f"         empty in {100 * empty:.1f} % of the rows")

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from fs_spark.errors import ReproductionError
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 SCHEMA_FILE: Final = Path(__file__).with_name("manifest.schema.json")
 _PACKAGES: Final = ("fs_spark", "pyspark", "delta-spark", "pyarrow", "numpy", "numba")
 
@@ -29,6 +29,9 @@ class ViewPart(_Part):
     definition_hash: str
     bindings: dict[str, str] = Field(description="product -> digest of its wafer map and tests in the registry")
     sources: dict[str, int] = Field(description="ingested table -> Delta version that the rows were computed from")
+    kernels: dict[str, int] = Field(
+        default_factory=dict, description="kernel -> the revision of it that the rows were computed by, 1 where absent"
+    )
     table: str
     delta_version: int
     keys: list[str]
@@ -74,7 +77,7 @@ class ContentPart(_Part):
 class Manifest(_Part):
     """A training set's manifest."""
 
-    format: Literal[2]
+    format: Literal[2, 3] = Field(description="2 knows of no kernels")
     name: str
     timestamp: str
     spine: SpinePart
@@ -96,7 +99,7 @@ def read_manifest(text: str, name: str) -> dict[str, Any]:
     except ValidationError as fault:
         found = json.loads(text).get("format")
         raise ReproductionError(
-            f"the manifest of {name!r} is of format {found}, this fs_spark reads format {FORMAT}: "
+            f"the manifest of {name!r} is of format {found}, this fs_spark reads formats 2 to {FORMAT}: "
             f"{fault.error_count()} faults, the first at {fault.errors()[0]['loc']}.\n"
             "Hint: read it with the version of fs_spark that its `code` names"
         ) from fault

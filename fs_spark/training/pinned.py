@@ -33,6 +33,7 @@ def pin_views(tables: Tables, chosen: Sequence[ChosenView], rules: TrainingRules
                 "definition_hash": view.definition_hash,
                 "bindings": made_from.get("bindings", {}),
                 "sources": made_from.get("sources", {}),
+                "kernels": made_from.get("kernels", {}),
                 "table": view.table,
                 "delta_version": version,
                 "keys": list(view.keys),

@@ -9,6 +9,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from fs_spark.errors import FeatureNotFoundError, ReproductionError, RetentionError, did_you_mean
+from fs_spark.features.engine import changed_kernels
 from fs_spark.materialize import Snapshot, view_rows
 from fs_spark.registry import RegistryState
 from fs_spark.tables import Tables
@@ -17,6 +18,9 @@ from fs_spark.training.pinned import joined_views, pinned_frames
 from fs_spark.training.saved import TrainingSet, find_manifest, manifests, spine_of
 from fs_spark.training.statistics import heavy_keys, spine_statistics
 from fs_spark.transforms.as_of import as_of_join
+from fs_spark.transforms.units import plan_of_view
+
+log = logging.getLogger(__name__)
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +77,17 @@ def _frames_from_source(
     return frames
 
 
+def _other_kernels(state: RegistryState, manifest: Mapping[str, Any]) -> list[str]:
+    """Kernels that have another revision now than the rows were made by, a line for each view."""
+    lines = []
+    for pinned in manifest["views"]:
+        now = plan_of_view(state.view(pinned["view"], pinned["version"])).revisions
+        moved = changed_kernels(pinned.get("kernels", {}), now)
+        named = ", ".join(f"{kernel} (revision {a} then, {b} now)" for kernel, (a, b) in moved.items())
+        lines += [f"- {pinned['view']}__v{pinned['version']}: {named}"] if named else []
+    return lines
+
+
 def reproduce_training_set(
     tables: Tables, state: RegistryState, name: str, *, from_source: bool = False
 ) -> TrainingSet:
@@ -96,8 +111,19 @@ def reproduce_training_set(
     rebuilt = as_of_join(spine, stored, timestamp=timestamp, pruning=pruning, heavy=heavy)
     log.info("%s: %d spine rows are joined with %d views", name, spine_rows, len(views))
     digest, rows = digest_of(rebuilt)
+    others = _other_kernels(state, manifest) if from_source else []
     if digest != manifest["content"]["digest"]:
-        raise ReproductionError(_differences(tables, manifest, rebuilt, digest, rows))
+        text = _differences(tables, manifest, rebuilt, digest, rows)
+        if others:
+            text += (
+                "\nIts features were computed by other kernels:\n"
+                + "\n".join(others)
+                + "\nHint: reproduce it from the feature tables (without --from-source), or with the fs_spark that its "
+                "manifest names"
+            )
+        raise ReproductionError(text)
+    if others:
+        log.warning("%s came out the same by other kernels than those it was made by:\n%s", name, "\n".join(others))
     return TrainingSet(name, rebuilt, manifest, tables)
 
 

@@ -66,9 +66,9 @@ def test_limits_and_flags_by_the_standard_library(population: str) -> None:
 
 def test_an_interquartile_range_of_0_flags_nothing() -> None:
     """60 of 100 parts alike and 40 beside them were 40 outliers."""
-    around = [1.0] * 60 + [1.0 + 0.01 * k for k in range(1, 21)] + [1.0 - 0.01 * k for k in range(20)]
-    values: list[float | None] = [*around]
-    table = wafer(values, [True] * 100)
+    values: list[float | None] = [1.0 for _ in range(60)]
+    values += [1.0 + 0.01 * k for k in range(1, 21)] + [1.0 - 0.01 * k for k in range(1, 21)]
+    table = wafer(values, [True for _ in values])
     (row,) = found(table, LIMITS)
     assert row["z__whole_robust_pat_low"] is row["z__whole_robust_pat_high"] is None
     assert row["z__whole_pat_low"] < row["z__whole_pat_high"]
