@@ -105,9 +105,17 @@ class FeatureStore:
 
         Units (a wafer, for lot views a lot) that come out the same are not written, so a rerun adds no version.
 
-        Raises     FeatureNotFoundError for an unknown view, RequestError where nothing was ingested or applied
+        Raises     FeatureNotFoundError for an unknown view, RequestError where nothing was ingested or applied;
+                   ConfigError where a file measures a parameter as another quantity than configured
         """
-        from fs_spark.materialize import MaterializeReport, Snapshot, bind_products, count_outside, materialize_view
+        from fs_spark.materialize import (
+            MaterializeReport,
+            Snapshot,
+            bind_products,
+            check_units,
+            count_outside,
+            materialize_view,
+        )  # fmt: skip
         from fs_spark.registry import Registry
 
         self.config.require("products", "units")
@@ -118,6 +126,13 @@ class FeatureStore:
         chosen = [state.view(name) for name in (views or sorted(state.promoted))]
         snapshot = Snapshot.newest(self._tables)
         state = bind_products(registry, state, self.config, snapshot)
+        for view in chosen:  # of products that were bound before, new files may tell other units
+            bound = state.bindings.get((view.name, view.version), {})
+            measured = {
+                product: {name: binding.parameters[name] for name in view.parameters if name in binding.parameters}
+                for product, binding in bound.items()
+            }
+            check_units(snapshot, measured, self.config)
         outcomes = tuple(materialize_view(snapshot, view, state, full=full) for view in chosen)
         outside: dict[str, int] = {}
         if any(outcome.lots_recomputed for outcome in outcomes):
@@ -221,7 +236,10 @@ class FeatureStore:
         from fs_spark.online.export import export_service
 
         self._service_features(service)
-        return export_service(self._tables, self._state(), self.config.services[service], self.config.online_url)
+        return export_service(
+            self._tables, self._state(), self.config.services[service], self.config.online_url,
+            mode=self.config.store.online_mode,
+        )  # fmt: skip
 
     def online(self) -> OnlineReader:
         """A reader of the online store; needs neither Spark nor a JVM."""
