@@ -87,8 +87,8 @@ def build_training_set(
     types = check_join(given, views, timestamp, ())
     if faults := unkept({f.name: f.dataType for f in given.schema.fields} | types):
         raise SchemaError(
-            f"a training set cannot keep {', '.join(faults)}. Hint: leave it out of the spine, cast it, or take to_json "
-            "of a map or variant"
+            f"a training set cannot keep {', '.join(faults)}. Hint: leave it out of the spine, cast it, or take "
+            "to_json of a map or variant"
         )
     outputs = [output for view in views for output in view.all_outputs]
     bad = [c for c in (*given.columns, *outputs) if _UNSTORABLE.search(c)]

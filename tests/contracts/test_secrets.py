@@ -1,4 +1,4 @@
-"""Passwords and keys: in no text, repr, traceback, report or log line of ours; and an online file for its owner alone."""
+"""Passwords and keys: in no text, repr, traceback, report or log line; an online file for its owner alone."""
 
 from __future__ import annotations
 
