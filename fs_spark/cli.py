@@ -15,13 +15,15 @@ import os
 import re
 import shutil
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NoReturn
 
-from fs_spark.errors import FsSparkError, RequestError
+from fs_spark.errors import FsSparkError, RequestError, without_secrets
 from fs_spark.jvm import hide_jvm_output
 from fs_spark.store import FeatureStore
 from fs_spark.training_verbs import TRAINING_VERBS, Answer, Verbs
@@ -303,13 +305,28 @@ def run(verb: str, argv: Sequence[str]) -> int:
     return main([verb, *argv])
 
 
+class _Discreet(logging.Formatter):
+    """Log lines and tracebacks whose URLs have no password."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
+
+
+def _discreet_traceback(kind: type[BaseException], fault: BaseException, trace: TracebackType | None) -> None:
+    sys.stderr.write(without_secrets("".join(traceback.format_exception(kind, fault, trace))))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a terminal that is not UTF-8 gets escapes, not an error
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     args = _parser().parse_args(argv)
     hide_jvm_output(not args.jvm_output)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    if argv is None:
+        sys.excepthook = _discreet_traceback
+    lines = logging.StreamHandler()
+    lines.setFormatter(_Discreet("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    logging.basicConfig(level=logging.WARNING, handlers=[lines])
     log.setLevel(logging.WARNING if args.json else logging.INFO)
     try:
         report, text, code = _VERBS[args.verb][0](args)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from fs_spark.documents import Document, read_document
-from fs_spark.errors import ConfigError
+from fs_spark.errors import ConfigError, is_secret, without_secrets
 from fs_spark.features.view import FeatureService, FeatureView
 from fs_spark.inputs.rules import InputEntry, InputsFile
 from fs_spark.stdf.container import DEFAULT_LIMITS, Limits
@@ -29,6 +29,29 @@ def _horizon(value: str) -> str:
     if not re.fullmatch(r"interval \d+ days", value):
         raise ValueError(f"{value!r} cannot be used. Hint: write 'interval 3650 days'; Delta refuses months and years")
     return value
+
+
+class _Hiding(Frozen):
+    """Shows no secret: neither of a URL, nor of a setting that is called like one."""
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            if isinstance(value, str):
+                value = without_secrets(value)
+            elif isinstance(value, dict):
+                value = {k: "***" if is_secret(k) else without_secrets(str(v)) for k, v in value.items()}
+            yield name, value
+
+
+def _mode(value: object) -> object:
+    if isinstance(value, str) and re.fullmatch(r"0?6[0-6]{2}", value):
+        return int(value, 8)
+    if isinstance(value, int) and re.fullmatch(r"6[0-6]{2}", f"{value:o}"):  # 0640 without quotes is octal in YAML
+        return value
+    raise ValueError(f"{value!r} cannot be used. Hint: write '0600', '0640' or '0660'")
+
+
+DEFAULT_MODE = 0o600
 
 
 class WaferMapDefaults(Frozen):
@@ -56,7 +79,7 @@ class DecompressionConfig(Frozen):
         return Limits(self.largest_bytes, self.largest_ratio)
 
 
-class SparkConfig(Frozen):
+class SparkConfig(_Hiding):
     master: str | None = None
     jars_folder: Path | None = None
     shuffle_partitions: int | None = Field(default=None, gt=0)
@@ -65,7 +88,7 @@ class SparkConfig(Frozen):
     """Where compiled functions are kept, on this machine and on the executors'; absolute."""
 
 
-class StoreConfig(Frozen):
+class StoreConfig(_Hiding):
     """`conf/store.yaml`. Relative paths count from the folder that holds the file.
 
     `follow_links` lets a delivered folder hold links to files outside of it.
@@ -80,6 +103,8 @@ class StoreConfig(Frozen):
     decompression: DecompressionConfig = DecompressionConfig()
     follow_links: bool = False
     online: str = "sqlite:///online.sqlite"
+    online_mode: Annotated[int, BeforeValidator(_mode)] = DEFAULT_MODE
+    """Who may read a SQLite file that is made: `'0640'` lets its group."""
     spark: SparkConfig = SparkConfig()
 
     @model_validator(mode="after")
@@ -196,7 +221,8 @@ def _faults(file: Path, document: Document, model: type[BaseModel], error: Valid
         if fault["type"] == "extra_forbidden":
             text = "unknown key." + (_known_keys(model, str(fault["loc"][-1])) if len(fault["loc"]) == 1 else "")
         elif "Hint:" not in text:
-            text += f" (found {fault['input']!r:.80})"
+            named = any(is_secret(str(step)) for step in fault["loc"])
+            text += f" (found {'***' if named else without_secrets(repr(fault['input']))[:80]})"
         found.append(f"{_place(file, document, fault['loc'])}: {where}: {text}")
     return found
 

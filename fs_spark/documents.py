@@ -58,8 +58,17 @@ def read_document(text: str) -> Document:
                 "Hint: remove aliases (*name) of aliases"
             )
         return Document(loader.construct_document(root), root)
+    except yaml.MarkedYAMLError as fault:  # its own text shows the line, and what may be secret in it
+        mark = fault.problem_mark or fault.context_mark
+        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
+        what = " ".join(part for part in (fault.context, fault.problem) if part)
+        raise ConfigError(
+            f"not readable as YAML: {what}{place}. Hint: mind the indentation, quotes and brackets"
+        ) from None
     except yaml.YAMLError as fault:
-        raise ConfigError(f"not readable as YAML: {' '.join(str(fault).split())}") from fault
+        raise ConfigError(
+            f"not readable as YAML: {' '.join(str(fault).split())}. Hint: save it as plain text"
+        ) from None
     except RecursionError as fault:
         raise ConfigError(f"nested too deeply. Hint: at most {MOST_LEVELS} levels") from fault
     except (ValueError, TypeError, OverflowError) as fault:  # a date such as 2025-13-45, a list as a key

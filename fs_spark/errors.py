@@ -19,11 +19,31 @@ Every text says what is wrong, what was found, and in a `Hint:` what to do.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_LOGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s'\"`<>]*@")
+_IN_QUERY = re.compile(
+    r"(?i)([?&;](?:[\w.-]*(?:password|passwd|pwd|secret|token|credential|key|sig|signature))=)[^\s&;,'\"`]+"
+)
+_SECRET_NAME = re.compile(r"(?i)password|passwd|pwd|secret|token|credential|access.?key|account.?key|sas")
+
+
+def without_secrets(text: str) -> str:
+    """A text whose URLs have neither user nor password, nor keys and signatures in their query."""
+    return _IN_QUERY.sub(r"\1***", _LOGIN.sub(r"\1***@", text))
+
+
+def is_secret(name: str) -> bool:
+    """Whether a setting of this name holds a secret, such as spark.hadoop.fs.s3a.secret.key."""
+    return _SECRET_NAME.search(name) is not None
 
 
 class FsSparkError(Exception):
-    """Base of everything that fs_spark raises on purpose."""
+    """Base of everything that fs_spark raises on purpose. No secret of a URL is in its text, repr or traceback."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(without_secrets(arg) if isinstance(arg, str) else arg for arg in args))
 
     def __str__(self) -> str:  # KeyError would print its argument quoted
         return str(self.args[0]) if self.args else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -13,22 +13,23 @@ from pyspark.storagelevel import StorageLevel
 
 from fs_spark import names as n
 from fs_spark.config import Configuration
-from fs_spark.errors import RequestError, TableConflictError
+from fs_spark.errors import ConfigError, RequestError, TableConflictError
 from fs_spark.features.engine import changed_kernels
 from fs_spark.features.view import FeatureView
 from fs_spark.registry import Entry, Registry, RegistryState, binding_entry
 from fs_spark.schemas import LAYOUTS, view_layout
+from fs_spark.stdf.quantity import powers_between
 from fs_spark.stdf.rules import ProductConfig
 from fs_spark.tables import SWAPS, Tables, is_one_of, pause
 from fs_spark.transforms.digest import unit_checksum
 from fs_spark.transforms.kept import batch_of, kept_runs, only_kept, only_runs, only_units
-from fs_spark.transforms.spatial import MeasuredTest, ProductBinding, per_unit_features
-from fs_spark.transforms.units import plan_of_view
+from fs_spark.transforms.spatial import FileUnits, MeasuredTest, ProductBinding, per_unit_features
+from fs_spark.transforms.units import UNIT, plan_of_view
 from fs_spark.wafer import resolve_geometry
 
 log = logging.getLogger(__name__)
 
-SOURCES = (n.FILES, n.WAFER_RUNS, n.DIE_TESTS, n.TEST_RESULTS)
+SOURCES = (n.FILES, n.WAFER_RUNS, n.DIE_TESTS, n.TEST_RESULTS, n.TESTS)
 _RECORDED = ("wafer_diameter_mm", "die_width_mm", "die_height_mm", "center_x", "center_y", "pos_x", "pos_y", "flat")
 
 
@@ -67,6 +68,12 @@ def materialize(
     chosen = [state.view(name) for name in (views or sorted(state.promoted))]
     snapshot = Snapshot.newest(tables)
     state = bind_products(registry, state, config, snapshot)
+    for view in chosen:  # of products that were bound before, new files may tell other units
+        measured = {
+            product: {name: binding.parameters[name] for name in view.parameters if name in binding.parameters}
+            for product, binding in state.bindings.get((view.name, view.version), {}).items()
+        }
+        check_units(snapshot, measured, config)
     outcomes = []
     for number, view in enumerate(chosen, start=1):
         log.info("view %d of %d: %s", number, len(chosen), view.qualified)
@@ -151,6 +158,7 @@ def bind_products(registry: Registry, state: RegistryState, config: Configuratio
     entries: list[Entry] = []
     products = products_of(snapshot)
     resolved: dict[str, Any] = {}
+    made: dict[str, dict[str, MeasuredTest]] = {}
     for (name, version), view in sorted(state.versions.items()):
         bound = state.bindings.get((name, version), {})
         for product in products:
@@ -179,18 +187,70 @@ def bind_products(registry: Registry, state: RegistryState, config: Configuratio
             if geometry is None:  # no part of it has a place yet: it is bound when the first one comes
                 continue
             tests = {
-                parameter: MeasuredTest(found.test_num, found.test_name, found.occurrence, found.element)
+                parameter: MeasuredTest(
+                    found.test_num, found.test_name, found.occurrence, found.element, found.unit.strip()
+                )
                 for parameter in view.parameters
                 if (found := setup.parameters.get(parameter))
             }
             binding = ProductBinding(geometry, tests)
             entries.append(binding_entry(view, product, binding, dict(snapshot.versions)))
             log.info("%s: wafer map of %s from %s", view.qualified, product, geometry.geometry_source)
+            made.setdefault(product, {}).update(tests)
+    check_units(snapshot, made, config)  # before anything is bound for good
 
     def unbound(now: RegistryState) -> list[Entry]:
         return [e for e in entries if e.product_id not in now.bindings.get((e.view, e.version), {})]
 
     return registry.extend(state, unbound)
+
+
+def _told_units(snapshot: Snapshot, tests: Sequence[MeasuredTest]) -> DataFrame:
+    """The units that kept files give these tests: one row per file and test, blanks and nulls left out."""
+    numbers = sorted({test.test_num for test in tests})
+    told = snapshot.read(n.TESTS).where(F.col(n.TEST_NUM).isin(numbers) & (F.trim("unit") != ""))
+    return told.groupBy(n.FILE_ID, n.TEST_NUM, n.TEST_NAME).agg(F.min(F.trim("unit")).alias("unit"))
+
+
+def check_units(snapshot: Snapshot, products: Mapping[str, Mapping[str, MeasuredTest]], config: Configuration) -> None:
+    """Raises ConfigError for each parameter that a file measures as another quantity than the parameter is."""
+    wanted = [test for tests in products.values() for test in tests.values() if test.unit]
+    if not wanted:
+        return
+    runs = snapshot.read(n.WAFER_RUNS).where(F.col(n.PRODUCT_ID).isin(sorted(products)))
+    told = _told_units(snapshot, wanted).join(runs.select(n.FILE_ID, n.PRODUCT_ID).distinct(), n.FILE_ID)
+    paths = told.join(snapshot.read(n.FILES).select(n.FILE_ID, "path"), n.FILE_ID)
+    found = paths.groupBy(n.PRODUCT_ID, n.TEST_NUM, n.TEST_NAME, "unit").agg(F.min("path").alias("path")).collect()
+    faults = []
+    for row in sorted(found):
+        for name, test in sorted(products[row[n.PRODUCT_ID]].items()):
+            same = (test.test_num, test.test_name) == (row[n.TEST_NUM], row[n.TEST_NAME])
+            if same and powers_between(row["unit"], test.unit) is None:
+                place = config.places.get(f"{row[n.PRODUCT_ID]}/{name}", "products.yaml")
+                faults.append(
+                    f"{place}: parameter {name!r} of product {row[n.PRODUCT_ID]} is in {test.unit!r}, but file "
+                    f"{row['path']} gives its test {test.test_num} {test.test_name!r} in {row['unit']!r}, another "
+                    f"quantity. Hint: write `unit: {row['unit']}` at that parameter if the test is the right one, else "
+                    "map the parameter to another test (a view that is bound to this product needs a new version)"
+                )
+    if faults:
+        raise ConfigError("parameters and tests differ in their units:\n" + "\n".join(f"- {f}" for f in faults))
+
+
+def _file_units(snapshot: Snapshot, view: FeatureView, bindings: Mapping[str, ProductBinding]) -> FileUnits | None:
+    """The tests of files whose results are scaled, None where all are in their parameter's unit."""
+    tests = [test for b in bindings.values() for name, test in b.parameters.items() if name in view.parameters]
+    tests = [test for test in tests if test.unit]
+    if not tests or n.TESTS not in snapshot.versions:  # rows of before units were known
+        return None
+    told = _told_units(snapshot, tests)
+    units = sorted(row["unit"] for row in told.select("unit").distinct().collect())
+    names = tuple(unit for unit in units if any(powers_between(unit, test.unit) for test in tests))
+    if not names:
+        return None
+    place = F.array_position(F.array(*map(F.lit, names)), F.col("unit")).cast("int") - 1
+    scaled = told.where(F.col("unit").isin(list(names)))
+    return FileUnits(scaled.select(n.FILE_ID, n.TEST_NUM, n.TEST_NAME, place.alias(UNIT)), names)
 
 
 def count_outside(snapshot: Snapshot, bindings: dict[str, ProductBinding]) -> dict[str, int]:
@@ -250,7 +310,8 @@ def view_rows(
         results = results.where(chosen) if results is not None else None
     if results is not None:
         results = only_runs(results, runs=runs)
-    return per_unit_features(dies, results, view=view, bindings=bindings)
+    units = _file_units(snapshot, view, bindings) if results is not None else None
+    return per_unit_features(dies, results, view=view, bindings=bindings, units=units)
 
 
 def materialize_view(snapshot: Snapshot, view: FeatureView, state: RegistryState, *, full: bool) -> ViewOutcome | None:

@@ -56,7 +56,10 @@ def _order(version: str) -> tuple[int, int]:
 
 
 def binding_body(binding: ProductBinding, resolved_from: dict[str, int]) -> str:
-    tests = {name: asdict(test) for name, test in sorted(binding.parameters.items())}
+    tests = {
+        name: {key: value for key, value in asdict(test).items() if key != "unit" or value}  # older texts have none
+        for name, test in sorted(binding.parameters.items())
+    }
     geometry = json.loads(binding.geometry.to_json())
     return json.dumps({"geometry": geometry, "parameters": tests, "resolved_from": resolved_from}, sort_keys=True)
 

@@ -145,7 +145,8 @@ class FeatureStore:
 
         Units (a wafer, for lot views a lot) that come out the same are not written, so a rerun adds no version.
 
-        Raises     FeatureNotFoundError for an unknown view, RequestError where nothing was ingested or applied
+        Raises     FeatureNotFoundError for an unknown view, RequestError where nothing was ingested or applied;
+                   ConfigError where a file measures a parameter as another quantity than configured
         """
         from fs_spark.materialize import materialize
         from fs_spark.registry import Registry
@@ -257,7 +258,10 @@ class FeatureStore:
         from fs_spark.online.export import export_service
 
         self._service_features(service)
-        return export_service(self._tables, self._state(), self.config.services[service], self.config.online_url)
+        return export_service(
+            self._tables, self._state(), self.config.services[service], self.config.online_url,
+            mode=self.config.store.online_mode,
+        )  # fmt: skip
 
     def online(self) -> OnlineReader:
         """A reader of the online store; needs neither Spark nor a JVM."""

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from fs_spark import names as n
-from fs_spark.errors import RequestError
+from fs_spark.errors import RequestError, without_secrets
 from fs_spark.features.view import FeatureService
 from fs_spark.online.batches import ViewRows
 from fs_spark.online.codec import RowSchema
@@ -93,14 +93,16 @@ def _record(service: str, chosen: Sequence[ChosenView], tables: Tables) -> Servi
     return ServiceRecord(service, tuple(views))
 
 
-def export_service(tables: Tables, state: RegistryState, service: FeatureService, url: str) -> ExportReport:
+def export_service(
+    tables: Tables, state: RegistryState, service: FeatureService, url: str, *, mode: int = 0o600
+) -> ExportReport:
     """Publishes a service's newest rows; see `FeatureStore.export`."""
     chosen = choose_views(service.features, state)
     record = _record(service.name, chosen, tables)
     versions = {view.view: view.delta_version for view in record.views}
     if not url.startswith("sqlite:///"):
         raise RequestError(f"online store {url!r} is not supported yet. Hint: use sqlite:///path")
-    writer = SqliteOnline(sqlite_path(url))
+    writer, url = SqliteOnline(sqlite_path(url), mode=mode), without_secrets(url)
     found = writer.published(service.name)
     if found is not None and found[1] == record.to_json():
         return ExportReport(service.name, url, {}, versions, current=True)

@@ -35,8 +35,9 @@ _TABLES: Final = (
 class SqliteOnline:
     """Publishes services into one file. Each call opens it anew and holds nothing between calls."""
 
-    def __init__(self, path: str | os.PathLike[str], *, busy_timeout_s: float = 300.0) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, busy_timeout_s: float = 300.0, mode: int = 0o600) -> None:
         self.path = Path(path).absolute()
+        self._mode = mode
         self._busy_timeout_s = busy_timeout_s
 
     def published(self, service: str) -> tuple[int, str] | None:
@@ -64,6 +65,7 @@ class SqliteOnline:
                 TableConflictError when another writer holds the file. Readers then keep what they had
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._create()
         try:
             with closing(sqlite3.connect(self.path, timeout=self._busy_timeout_s, isolation_level=None)) as connection:
                 self._prepare(connection)
@@ -82,6 +84,21 @@ class SqliteOnline:
                 f"Hint: one export at a time; try again when the other has ended."
             ) from fault
         return report
+
+    def _create(self) -> None:
+        """Makes the file for its owner alone, or for whom `mode` says; SQLite's files beside it get the same mode."""
+        try:
+            new = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        except FileExistsError:
+            return
+        except OSError as fault:
+            raise RequestError(
+                f"{self.path} cannot be made: {fault.strerror}. Hint: choose another `online`"
+            ) from fault
+        try:
+            os.fchmod(new, self._mode)
+        finally:
+            os.close(new)
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         is_marked(connection, self.path)

@@ -18,7 +18,7 @@ from fs_spark.registry import RegistryState
 from fs_spark.schemas import TRAINING_SETS, TableLayout
 from fs_spark.tables import SWAPS, Tables, pause
 from fs_spark.training.chosen import ChosenView, Prefix, choose_views
-from fs_spark.training.content import column_digests, digest_of, empty_shares
+from fs_spark.training.content import column_digests, digest_of, empty_shares, unkept
 from fs_spark.training.manifest import FORMAT, code_versions
 from fs_spark.training.pinned import joined_views, pin_views, pinned_frames
 from fs_spark.training.rules import PinnedTable, TrainingRules
@@ -102,13 +102,21 @@ def build_training_set(
     pinned = pin_views(tables, chosen, rules)
     frames = pinned_frames(tables, pinned)
     views = joined_views(pinned, frames)
-    check_join(given, views, timestamp, ())
+    types = check_join(given, views, timestamp, ())
+    if faults := unkept({f.name: f.dataType for f in given.schema.fields} | types):
+        raise SchemaError(
+            f"a training set cannot keep {', '.join(faults)}. Hint: leave it out of the spine, cast it, or take "
+            "to_json of a map or variant"
+        )
     outputs = [output for view in views for output in view.all_outputs]
     bad = [c for c in (*given.columns, *outputs) if _UNSTORABLE.search(c)]
     if bad:
         raise SchemaError(
             f"the spine's column names {bad} cannot be stored. Hint: rename them to letters, digits and _"
         )
+    folded = [c.lower() for c in (*given.columns, *outputs)]
+    if twice := sorted({c for c in folded if folded.count(c) > 1}):  # in a session that knows case
+        raise SchemaError(f"a table cannot keep two columns that differ by case alone: {twice}. Hint: rename one")
     # Read several times, and it may not come out the same twice. A plan of our own: the cache of a caller stays.
     rows = given.select("*").persist(StorageLevel.DISK_ONLY)
     joined = None

@@ -3,10 +3,23 @@ differ."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import DataType, NullType
 
 from fs_spark.transforms.digest import combine_digests, partition_digests
+from fs_spark.transforms.ordering import is_orderable
+
+
+def unkept(types: Mapping[str, DataType]) -> list[str]:
+    """Which columns no digest can be made of, as text: their values have no order, no equality, or no type."""
+    return [
+        f"{name} ({kind.simpleString()})"
+        for name, kind in types.items()
+        if not is_orderable(kind) or isinstance(kind, NullType)
+    ]
 
 
 def digest_of(frame: DataFrame) -> tuple[str, int]:

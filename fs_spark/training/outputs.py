@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
-from fs_spark.errors import ReproductionError, RequestError, SetupError
+from fs_spark.errors import ReproductionError, RequestError, SetupError, without_secrets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -335,7 +335,7 @@ def _source(training_set: TrainingSet, artifact: str) -> tuple[str, dict[str, An
     manifest, tables = training_set.manifest, training_set.tables
     content = manifest["content"]
     source = {
-        "store": (tables.catalog or tables.root) if tables is not None else None,
+        "store": without_secrets(tables.catalog or str(tables.root)) if tables is not None else None,
         "training_set": manifest["name"],
         "digest": content["digest"],
         "keep": content["keep"],
@@ -346,7 +346,8 @@ def _source(training_set: TrainingSet, artifact: str) -> tuple[str, dict[str, An
     if tables is None or content["keep"] != "rows":
         return "fs_spark_training_set", source
     place = "delta_table_name" if tables.catalog else "path"
-    source[place] = tables.identifier(content["table"]) if tables.catalog else tables.path(content["table"])
+    where = tables.identifier(content["table"]) if tables.catalog else tables.path(content["table"])
+    source[place] = without_secrets(where)
     return "delta_table", source
 
 

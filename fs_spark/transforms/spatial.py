@@ -7,6 +7,7 @@ values of a part are put beside it inside the kernel's group, where that is an a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from pyspark.sql import Column, DataFrame
@@ -18,13 +19,22 @@ from fs_spark.features.compute import input_columns
 from fs_spark.features.engine import Plan
 from fs_spark.features.view import FeatureView
 from fs_spark.schemas import require_columns, view_layout
-from fs_spark.transforms.units import SLOT, VALUE, MeasuredTest, ProductBinding, UnitKernel, plan_of_view
+from fs_spark.transforms.units import SLOT, UNIT, VALUE, MeasuredTest, ProductBinding, UnitKernel, plan_of_view
 
 __all__ = ["MeasuredTest", "ProductBinding", "per_unit_features", "wide_features"]
 
 _RESULT_COLUMNS: Final = (
     n.LOT_ID, n.WAFER_ID, n.RUN_ID, n.PART_INDEX, n.TEST_NUM, n.TEST_NAME, n.OCCURRENCE, n.RESULT,
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FileUnits:
+    """Tests whose file gives them another unit than a parameter is in: (file_id, test_num, test_name, unit_of_file),
+    where the last is the place of the unit in `names`."""
+
+    tests: DataFrame
+    names: tuple[str, ...]
 
 
 def _slots(bindings: Mapping[str, ProductBinding], parameters: Sequence[str]) -> list[tuple[int, str, int]]:
@@ -91,8 +101,12 @@ def per_unit_features(
     *,
     view: FeatureView,
     bindings: Mapping[str, ProductBinding],
+    units: FileUnits | None = None,
 ) -> DataFrame:
     """Feature rows of a view from die tests of its insertion and the results that its parameters name.
+
+    `units` says of which tests of which files the results are scaled: double(result) * 10**k, where 10**k is the
+    double nearest to it.
 
     Grain      one row per attempt -> the view's grain, see `compute_features`; rows with a null key are left out
     Needs      the columns of `die_tests` that the features read, and those of `test_results`
@@ -112,20 +126,26 @@ def per_unit_features(
         wanted = test_results.where(
             F.col(n.TEST_NUM).isin(numbers) & F.col(n.LOT_ID).isNotNull() & F.col(n.WAFER_ID).isNotNull()
         )
+        if units is not None:
+            require_columns(test_results, (n.FILE_ID,), what="test_results")
+            wanted = wanted.join(F.broadcast(units.tests), [n.FILE_ID, n.TEST_NUM, n.TEST_NAME], "left")
         results = wanted.select(
             *shared,
             *[F.lit(None).cast(parts.schema[c].dataType).alias(c) for c in columns if c not in shared],
             _slot_of(slots, element).alias(SLOT),
             F.col(n.OCCURRENCE),
             F.col(n.RESULT).alias(VALUE),
+            *([] if units is None else [F.col(UNIT)]),
         ).where(F.col(SLOT).isNotNull())
         parts = parts.select(
             "*",
             F.lit(None).cast("int").alias(SLOT),
             F.lit(None).cast("int").alias(n.OCCURRENCE),
             F.lit(None).cast("float").alias(VALUE),
+            *([] if units is None else [F.lit(None).cast("int").alias(UNIT)]),
         ).unionByName(results)
-    return _by_unit(parts, UnitKernel(view, dict(bindings), tuple(slots), "long" if long else "none"))
+    found = units.names if units is not None and long else ()
+    return _by_unit(parts, UnitKernel(view, dict(bindings), tuple(slots), "long" if long else "none", found))
 
 
 def wide_features(dies: DataFrame, *, view: FeatureView, bindings: Mapping[str, ProductBinding]) -> DataFrame:

@@ -19,12 +19,14 @@ from fs_spark.features.engine import Plan
 from fs_spark.features.mapped import MappedWafers
 from fs_spark.features.units import wafer_rows
 from fs_spark.features.view import FeatureView
+from fs_spark.stdf.quantity import powers_between
 from fs_spark.wafer import WaferGeometry
 
 Int64 = NDArray[np.int64]
 
 SLOT: Final = "slot"
 VALUE: Final = "value"
+UNIT: Final = "unit_of_file"
 _UNIT: Final = "unit"
 _NO_MAP: Final = WaferGeometry(center_x=0.0, center_y=0.0)
 _ROWS_AT_ONCE: Final = 8192
@@ -32,12 +34,16 @@ _ROWS_AT_ONCE: Final = 8192
 
 @dataclass(frozen=True)
 class MeasuredTest:
-    """The test behind a parameter, and which of its occurrences in a part counts."""
+    """The test behind a parameter, which of its occurrences in a part counts, and the unit that the parameter is in.
+
+    Results of files in another unit of the same quantity are scaled to `unit`; "" takes them as they are.
+    """
 
     test_num: int
     test_name: str
     occurrence: Literal["first", "last"] = "first"
     element: int | None = None
+    unit: str = ""
 
     @property
     def identity(self) -> tuple[int, str, int]:
@@ -104,6 +110,8 @@ class UnitKernel:
     bindings: dict[str, ProductBinding]
     slots: tuple[tuple[int, str, int], ...]
     values: Literal["long", "wide", "none"]
+    file_units: tuple[str, ...] = ()
+    """Units of files that are not those of a parameter; results name them by place in the column `unit_of_file`."""
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         plan = plan_of_view(self.view)
@@ -199,6 +207,7 @@ class UnitKernel:
         matched = (key[part] == wanted) & (integers(parts[_UNIT])[part] == integers(results[_UNIT]))
         slot, occurrence = integers(results[SLOT]), integers(results[n.OCCURRENCE])
         value = results[VALUE].to_numpy().astype(np.float64)
+        unit = integers(results[UNIT], len(self.file_units)) if self.file_units else slot
         slot_of = {test: index for index, test in enumerate(self.slots)}
         unit_of = np.repeat(np.arange(len(bindings)), np.diff(edges))[part]
         for p, name in enumerate(plan.parameters):
@@ -208,4 +217,18 @@ class UnitKernel:
             rows = np.flatnonzero(matched & (slot == slots[unit_of]))
             rank = np.where(last[unit_of[rows]], occurrence[rows], -occurrence[rows])
             rows = rows[np.argsort(rank, kind="stable")]
-            columns[p, part[rows]] = value[rows]  # the last write stands
+            found = value[rows]
+            if self.file_units:
+                wanted_units = [test.unit if test else "" for test in tests]
+                found = found * self._factors(wanted_units, unit_of[rows], unit[rows])
+            columns[p, part[rows]] = found  # the last write stands
+
+    def _factors(self, wanted: Sequence[str], of_unit: Int64, unit: Int64) -> NDArray[np.float64]:
+        """Per result the power of ten from its file's unit to its parameter's, as the double nearest to it."""
+        factors = np.ones((len(wanted), len(self.file_units) + 1))  # the last for results in the parameter's own unit
+        for row, configured in enumerate(wanted):
+            for column, given in enumerate(self.file_units):
+                powers = powers_between(given, configured)
+                if powers is not None:  # other quantities were refused before
+                    factors[row, column] = float(f"1e{powers}")
+        return np.asarray(factors[of_unit, unit], np.float64)

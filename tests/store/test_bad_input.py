@@ -188,3 +188,12 @@ def test_another_content_for_a_known_run_is_set_aside(spark: SparkSession, tmp_p
     report = store.ingest([twin])
     assert [f.status for f in report.files] == ["conflicting_run"]
     assert store.table("die_tests").select("file_id").distinct().count() == 1
+
+
+@pytest.mark.parametrize("column", ["map('a', 1)", "parse_json('1')", "NULL", "make_interval(1)", "array(map(1, 2))"])
+def test_a_spine_column_that_no_table_keeps(walk: Walk, column: str) -> None:
+    before = versions(walk.folder)
+    spine = label_spine(walk.store).selectExpr("*", f"{column} AS odd")
+    with pytest.raises(SchemaError, match=r"a training set cannot keep odd \(.*\)\. Hint: leave it out of the spine"):
+        walk.store.training_set(spine, ["die_geometry:radius_mm"], name="odd")
+    assert versions(walk.folder) == before

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, QueryBuilder
+from deltalake.exceptions import DeltaProtocolError
 from pyspark.sql import SparkSession
 
 from fs_spark import FeatureStore
@@ -54,5 +55,10 @@ def test_files_that_were_ingested_again_are_read_by_deltalake(
 
 def test_feature_tables_are_told_apart(walk: Walk) -> None:
     """They are replaced wafer by wafer, which takes deletion vectors: README says which readers read them."""
-    protocol = DeltaTable(walk.folder / "store" / "die_neighborhood__v1_0").protocol()
+    table = DeltaTable(walk.folder / "store" / "die_neighborhood__v1_0")
+    protocol = table.protocol()
     assert "deletionVectors" in (protocol.reader_features or [])
+    with pytest.raises(DeltaProtocolError, match="deletionVectors"):
+        table.to_pandas()
+    counted = QueryBuilder().register("t", table).execute("SELECT count(*) AS n FROM t").read_all()
+    assert counted["n"][0].as_py() == walk.store.table("die_neighborhood").count()
