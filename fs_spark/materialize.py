@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -12,25 +12,21 @@ from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
 from fs_spark import names as n
+from fs_spark.binding import bind_products, check_units, count_outside, file_units
 from fs_spark.config import Configuration
-from fs_spark.errors import ConfigError, RequestError, TableConflictError
+from fs_spark.errors import RequestError, TableConflictError
 from fs_spark.features.engine import changed_kernels
 from fs_spark.features.view import FeatureView
-from fs_spark.registry import Entry, Registry, RegistryState, binding_entry
-from fs_spark.schemas import LAYOUTS, view_layout
-from fs_spark.stdf.quantity import powers_between
-from fs_spark.stdf.rules import ProductConfig
+from fs_spark.registry import Registry, RegistryState
+from fs_spark.schemas import view_layout
+from fs_spark.snapshot import Snapshot
 from fs_spark.tables import SWAPS, Tables, is_one_of, pause
 from fs_spark.transforms.digest import unit_checksum
-from fs_spark.transforms.kept import batch_of, kept_runs, only_kept, only_runs, only_units
-from fs_spark.transforms.spatial import FileUnits, MeasuredTest, ProductBinding, per_unit_features
-from fs_spark.transforms.units import UNIT, plan_of_view
-from fs_spark.wafer import resolve_geometry
+from fs_spark.transforms.kept import batch_of, only_runs, only_units
+from fs_spark.transforms.spatial import ProductBinding, per_unit_features
+from fs_spark.transforms.units import plan_of_view
 
 log = logging.getLogger(__name__)
-
-SOURCES = (n.FILES, n.WAFER_RUNS, n.DIE_TESTS, n.TEST_RESULTS, n.TESTS)
-_RECORDED = ("wafer_diameter_mm", "die_width_mm", "die_height_mm", "center_x", "center_y", "pos_x", "pos_y", "flat")
 
 
 @dataclass(frozen=True)
@@ -95,179 +91,6 @@ def materialize(
     return MaterializeReport(tuple(outcomes), outside)
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """The ingested tables at fixed versions."""
-
-    tables: Tables
-    versions: dict[str, int]
-
-    @classmethod
-    def newest(cls, tables: Tables) -> Snapshot:
-        """Raises RequestError where nothing was ingested yet."""
-        if not tables.exists(n.FILES):
-            raise RequestError("nothing was ingested yet. Hint: run `fs-spark ingest` first")
-        for name in SOURCES:  # an ingest that died in its first minute may have left some of them out
-            tables.create(name, LAYOUTS[name])
-        for attempt in range(SWAPS):
-            files = tables.version(n.FILES)
-            versions = {name: files if name == n.FILES else tables.version(name) for name in SOURCES}
-            # rows that a version of `files` names are removed only after a later one
-            if tables.version(n.FILES) == files:
-                return cls(tables, versions)
-            pause(attempt)
-        raise TableConflictError(
-            f"table {n.FILES} changed {SWAPS} times in a row while it was read. Hint: run the job again"
-        )
-
-    def kept_runs(self) -> DataFrame:
-        """The kept rows of `wafer_runs`, with what `only_runs` needs."""
-        return kept_runs(self.tables.read(n.WAFER_RUNS, self.versions[n.WAFER_RUNS]), files=self.read(n.FILES))
-
-    def read(self, name: str) -> DataFrame:
-        """A table's kept rows."""
-        rows = self.tables.read(name, self.versions[name])
-        return rows if name == n.FILES else only_kept(rows, files=self.read(n.FILES))
-
-
-def products_of(snapshot: Snapshot) -> list[str]:
-    rows = snapshot.read(n.WAFER_RUNS).select(n.PRODUCT_ID).distinct().collect()
-    return sorted(row[n.PRODUCT_ID] for row in rows if row[n.PRODUCT_ID] is not None)
-
-
-def _recorded_geometry(snapshot: Snapshot, product: str) -> dict[str, Any]:
-    """What most of the product's runs recorded, value by value; ties go to the smallest."""
-    runs = snapshot.read(n.WAFER_RUNS).where(F.col(n.PRODUCT_ID) == product)
-    counted = runs.groupBy(*_RECORDED).count().collect()
-    told: dict[str, Any] = {}
-    for name in _RECORDED:
-        votes: dict[Any, int] = {}
-        for row in counted:
-            if row[name] is not None:
-                votes[row[name]] = votes.get(row[name], 0) + row["count"]
-        told[name] = min(votes, key=lambda value: (-votes[value], value)) if votes else None
-    return told
-
-
-def bind_products(registry: Registry, state: RegistryState, config: Configuration, snapshot: Snapshot) -> RegistryState:
-    """Binds each product that has rows to each view version that does not know it yet: its wafer map and its tests.
-
-    A binding stays as it is made; another map or mapping is a new view version.
-    """
-    configured = {product.product_id: product for product in config.products}
-    entries: list[Entry] = []
-    products = products_of(snapshot)
-    resolved: dict[str, Any] = {}
-    made: dict[str, dict[str, MeasuredTest]] = {}
-    for (name, version), view in sorted(state.versions.items()):
-        bound = state.bindings.get((name, version), {})
-        for product in products:
-            if product in bound:
-                continue
-            setup = configured.get(product, ProductConfig(product_id=product))
-            if product not in resolved:
-                places = (
-                    snapshot.read(n.DIE_TESTS)
-                    .where((F.col(n.PRODUCT_ID) == product) & F.col(n.DIE_X).isNotNull() & F.col(n.DIE_Y).isNotNull())
-                    .select(n.DIE_X, n.DIE_Y)
-                    .distinct()
-                    .collect()
-                )
-                resolved[product] = (
-                    resolve_geometry(
-                        sorted((row[n.DIE_X], row[n.DIE_Y]) for row in places),
-                        recorded=_recorded_geometry(snapshot, product),
-                        configured=setup.wafer_map.model_dump(),
-                        edge_exclusion_mm=config.store.wafer_map.edge_exclusion_mm,
-                    )
-                    if places or setup.wafer_map.rows
-                    else None
-                )
-            geometry = resolved[product]
-            if geometry is None:  # no part of it has a place yet: it is bound when the first one comes
-                continue
-            tests = {
-                parameter: MeasuredTest(
-                    found.test_num, found.test_name, found.occurrence, found.element, found.unit.strip()
-                )
-                for parameter in view.parameters
-                if (found := setup.parameters.get(parameter))
-            }
-            binding = ProductBinding(geometry, tests)
-            entries.append(binding_entry(view, product, binding, dict(snapshot.versions)))
-            log.info("%s: wafer map of %s from %s", view.qualified, product, geometry.geometry_source)
-            made.setdefault(product, {}).update(tests)
-    check_units(snapshot, made, config)  # before anything is bound for good
-
-    def unbound(now: RegistryState) -> list[Entry]:
-        return [e for e in entries if e.product_id not in now.bindings.get((e.view, e.version), {})]
-
-    return registry.extend(state, unbound)
-
-
-def _told_units(snapshot: Snapshot, tests: Sequence[MeasuredTest]) -> DataFrame:
-    """The units that kept files give these tests: one row per file and test, blanks and nulls left out."""
-    numbers = sorted({test.test_num for test in tests})
-    told = snapshot.read(n.TESTS).where(F.col(n.TEST_NUM).isin(numbers) & (F.trim("unit") != ""))
-    return told.groupBy(n.FILE_ID, n.TEST_NUM, n.TEST_NAME).agg(F.min(F.trim("unit")).alias("unit"))
-
-
-def check_units(snapshot: Snapshot, products: Mapping[str, Mapping[str, MeasuredTest]], config: Configuration) -> None:
-    """Raises ConfigError for each parameter that a file measures as another quantity than the parameter is."""
-    wanted = [test for tests in products.values() for test in tests.values() if test.unit]
-    if not wanted:
-        return
-    runs = snapshot.read(n.WAFER_RUNS).where(F.col(n.PRODUCT_ID).isin(sorted(products)))
-    told = _told_units(snapshot, wanted).join(runs.select(n.FILE_ID, n.PRODUCT_ID).distinct(), n.FILE_ID)
-    paths = told.join(snapshot.read(n.FILES).select(n.FILE_ID, "path"), n.FILE_ID)
-    found = paths.groupBy(n.PRODUCT_ID, n.TEST_NUM, n.TEST_NAME, "unit").agg(F.min("path").alias("path")).collect()
-    faults = []
-    for row in sorted(found):
-        for name, test in sorted(products[row[n.PRODUCT_ID]].items()):
-            same = (test.test_num, test.test_name) == (row[n.TEST_NUM], row[n.TEST_NAME])
-            if same and powers_between(row["unit"], test.unit) is None:
-                place = config.places.get(f"{row[n.PRODUCT_ID]}/{name}", "products.yaml")
-                faults.append(
-                    f"{place}: parameter {name!r} of product {row[n.PRODUCT_ID]} is in {test.unit!r}, but file "
-                    f"{row['path']} gives its test {test.test_num} {test.test_name!r} in {row['unit']!r}, another "
-                    f"quantity. Hint: write `unit: {row['unit']}` at that parameter if the test is the right one, else "
-                    "map the parameter to another test (a view that is bound to this product needs a new version)"
-                )
-    if faults:
-        raise ConfigError("parameters and tests differ in their units:\n" + "\n".join(f"- {f}" for f in faults))
-
-
-def _file_units(snapshot: Snapshot, view: FeatureView, bindings: Mapping[str, ProductBinding]) -> FileUnits | None:
-    """The tests of files whose results are scaled, None where all are in their parameter's unit."""
-    tests = [test for b in bindings.values() for name, test in b.parameters.items() if name in view.parameters]
-    tests = [test for test in tests if test.unit]
-    if not tests or n.TESTS not in snapshot.versions:  # rows of before units were known
-        return None
-    told = _told_units(snapshot, tests)
-    units = sorted(row["unit"] for row in told.select("unit").distinct().collect())
-    names = tuple(unit for unit in units if any(powers_between(unit, test.unit) for test in tests))
-    if not names:
-        return None
-    place = F.array_position(F.array(*map(F.lit, names)), F.col("unit")).cast("int") - 1
-    scaled = told.where(F.col("unit").isin(list(names)))
-    return FileUnits(scaled.select(n.FILE_ID, n.TEST_NUM, n.TEST_NAME, place.alias(UNIT)), names)
-
-
-def count_outside(snapshot: Snapshot, bindings: dict[str, ProductBinding]) -> dict[str, int]:
-    """Dies that were tested but are not on their product's map, by product."""
-    places = snapshot.read(n.DIE_TESTS).where(F.col(n.DIE_X).isNotNull() & F.col(n.DIE_Y).isNotNull())
-    found: dict[str, list[tuple[int, int]]] = {}
-    for row in places.select(n.PRODUCT_ID, n.DIE_X, n.DIE_Y).distinct().collect():
-        found.setdefault(row[n.PRODUCT_ID], []).append((row[n.DIE_X], row[n.DIE_Y]))
-    counts = {}
-    for product, dies in found.items():
-        if product in bindings:
-            outside = int(bindings[product].geometry.outside(*zip(*dies, strict=True)).sum())
-            if outside:
-                counts[product] = outside
-    return counts
-
-
 def _changed_lots(snapshot: Snapshot, made_from: dict[str, Any]) -> list[str] | None:
     """Lots of the files that came, went or were read anew since the stored rows were made; None = all of them."""
     before = made_from.get("sources", {}).get(n.FILES)
@@ -310,7 +133,7 @@ def view_rows(
         results = results.where(chosen) if results is not None else None
     if results is not None:
         results = only_runs(results, runs=runs)
-    units = _file_units(snapshot, view, bindings) if results is not None else None
+    units = file_units(snapshot, view, bindings) if results is not None else None
     return per_unit_features(dies, results, view=view, bindings=bindings, units=units)
 
 

@@ -130,8 +130,9 @@ class FeatureStore:
         Raises     ConfigError for every fault of the configuration; nothing is registered then
         """
         self.config.require()
-        from fs_spark.materialize import Snapshot, bind_products
+        from fs_spark.binding import bind_products
         from fs_spark.registry import Registry
+        from fs_spark.snapshot import Snapshot
 
         registry = Registry(self._tables, since=self._since)
         state, changes = registry.register(registry.state(), self.config.views, configuration=self.config.ingest_text())

@@ -19,8 +19,9 @@ from fs_spark.leaks.oracle import spine_frame
 from fs_spark.leaks.report import Findings, Leak, NotRun, Ran
 from fs_spark.leaks.rows import Sample, micros_of, plain, same
 from fs_spark.leaks.rules import LeakLimits
-from fs_spark.materialize import Snapshot, view_rows
+from fs_spark.materialize import view_rows
 from fs_spark.registry import RegistryState
+from fs_spark.snapshot import Snapshot
 from fs_spark.tables import Tables
 from fs_spark.training.pinned import joined_views
 from fs_spark.transforms.as_of import AsOfView, as_of_join

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fs_spark.stdf.linking import fill_results
-from fs_spark.stdf.quantities import power_between
+from fs_spark.stdf.quantity import powers_between
 from fs_spark.stdf.records import Fields
 from fs_spark.stdf.scan import FTR, MPR, PTR, Scan
 
@@ -210,7 +210,7 @@ def read_tests(scan: Scan) -> Tests:
         unit = scan.text(unit_at, unit_size) if unit_size > 0 else ""
         at = place.setdefault((kind, number, name, ""), len(tests))
         if at < len(tests) and unit and units[at] and unit != units[at]:
-            between = power_between(unit, units[at])
+            between = powers_between(unit, units[at])
             if between != 0:
                 changed.setdefault((number, name), [units[at]]).append(unit)
             if between is None:
@@ -240,7 +240,7 @@ def read_tests(scan: Scan) -> Tests:
             _with_limits(scan, test, option, low, high)
         test.unit = unit or test.unit
     for (number, name), given in changed.items():
-        parted = any(power_between(unit, given[0]) is None for unit in given[1:])
+        parted = any(powers_between(unit, given[0]) is None for unit in given[1:])
         what = "in another quantity it is a test of its own" if parted else f"all values are brought to {given[0]}"
         warnings.append(f"test {number} {name!r} changes its unit ({', '.join(dict.fromkeys(given))}): {what}")
     seen = {(kind, number) for kind, number, *_ in rows}

@@ -10,8 +10,9 @@ from pyspark.sql import DataFrame
 
 from fs_spark.errors import FeatureNotFoundError, ReproductionError, RetentionError, did_you_mean
 from fs_spark.features.engine import changed_kernels
-from fs_spark.materialize import Snapshot, view_rows
+from fs_spark.materialize import view_rows
 from fs_spark.registry import RegistryState
+from fs_spark.snapshot import Snapshot
 from fs_spark.tables import Tables
 from fs_spark.training.content import column_digests, digest_of
 from fs_spark.training.pinned import joined_views, pinned_frames

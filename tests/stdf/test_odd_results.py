@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from fs_spark.stdf import StdfFile, read_stdf
-from fs_spark.stdf.quantities import power_between
 from fs_spark.stdf.writer import ByteOrder
 from tests.fuzz.compare import difference
 from tests.stdf.files import ANY_PRODUCT, START, Maker, in_zone, parts_with_results
@@ -102,17 +101,6 @@ def test_another_quantity_is_another_test(order: ByteOrder) -> None:
     assert [row[0][:2] for row in results(found)] == [("vdd", 1.5), ("vdd [A]", 0.5), ("vdd", 2.5), ("vdd [A]", 0.75)]
     assert [(t["test_name"], t["unit"]) for t in found.tests.to_pylist()] == [("vdd", "V"), ("vdd [A]", "A")]
     assert any("in another quantity it is a test of its own" in warning for warning in found.report.warnings)
-
-
-def test_units_as_testers_write_them() -> None:
-    same = {("mA", "A"): -3, ("uA", "µA"): 0, ("a", "A"): 0, ("mv", "V"): -3, ("kHz", "MHz"): -3, ("KOhm", "Ohms"): 3,
-            ("nS", "S"): -9, ("ms", "sec"): -3, ("pF", "nF"): -3}  # fmt: skip
-    for (one, other), power in same.items():
-        assert power_between(one, other) == power
-        assert power_between(other, one) == -power
-    for one, other in (("V", "A"), ("s", "S"), ("MV", "mV"), ("m", "V"), ("dB", "V"), ("", "V"), ("%", "ppm")):
-        assert power_between(one, other) is None
-    assert power_between("dBm", "dBm") == 0
 
 
 # header times
