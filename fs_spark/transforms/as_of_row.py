@@ -15,6 +15,8 @@ from fs_spark.transforms.ordering import comparable, is_binary, is_orderable
 
 AT: Final = "__at"
 WHICH: Final = "__which"
+FEW: Final = 8
+"""So many views of a shape have columns of their own."""
 RANKS: Final = 4
 """`__at` is the usable time times four plus the rank, so that one long orders rows."""
 
@@ -142,13 +144,16 @@ class Numbered:
 
 
 def numbered(views: Sequence[AsOfView]) -> list[Numbered]:
-    """Views of one key set and one shape of rows share a column: a column for each of n views in each of their n
-    branches is what made 60 views slow to plan."""
-    found: list[Numbered] = []
-    first: dict[tuple[frozenset[str], str], int] = {}
+    """Many views of one key set and one shape of rows share a column: a column for each of n views in each of their n
+    branches is what made 60 views slow to plan. A few have their own, which saves a copy of each row before the sort.
+    """
+    alike: dict[tuple[frozenset[str], str], list[Numbered]] = {}
     for number, view in enumerate(views):
         row = ViewRow(view)
-        of = first.setdefault((frozenset(view.keys), row.shape), number)
-        found.append(Numbered(number, row, f"__rows_{of}"))
-    shared = [one.column for one in found]
-    return [replace(one, is_alone=shared.count(one.column) == 1) for one in found]
+        alike.setdefault((frozenset(view.keys), row.shape), []).append(Numbered(number, row, f"__rows_{number}"))
+    found = [
+        replace(one, column=group[0].column, is_alone=False) if len(group) > FEW else one
+        for group in alike.values()
+        for one in group
+    ]
+    return sorted(found, key=lambda one: one.number)

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from fs_spark.errors import LeakageError, RequestError, SchemaError
-from fs_spark.transforms import AsOfView, as_of_join
+from fs_spark.transforms import AsOfView, as_of_join, as_of_row
 from tests.frames import assert_frames_close
 from tests.oracles.as_of import as_of
 from tests.rows import Rows, arrow_of, frame_of, plain, rows_of, settings
@@ -142,7 +142,9 @@ def expected_rows(spine: Rows, cases: list[Case]) -> Rows:
 
 
 @pytest.mark.parametrize(("partitions", "seed"), [(1, 1), (2, 2), (7, 1), (7, 3)])
-def test_equals_the_oracle(spark: SparkSession, partitions: int, seed: int) -> None:
+def test_equals_the_oracle(spark: SparkSession, monkeypatch: pytest.MonkeyPatch, partitions: int, seed: int) -> None:
+    """Also where the views of a shape share a column, as many of them do."""
+    monkeypatch.setattr(as_of_row, "FEW", 8 if seed == 1 else 1)
     rng = random.Random(seed)
     cases, spine = random_cases(rng), random_spine(rng, 80)
     expected = expected_rows(spine, cases)

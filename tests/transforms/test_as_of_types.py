@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, LongType, TimestampType
 
 from fs_spark.errors import SchemaError
-from fs_spark.transforms import AsOfView, as_of_join
+from fs_spark.transforms import AsOfView, as_of_join, as_of_row
 from fs_spark.transforms.as_of_view import HeavyKey, check_join
 from tests.rows import settings
 
@@ -49,6 +49,13 @@ UNORDERED = {
 }
 
 
+@pytest.fixture
+def always_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two views are many."""
+    monkeypatch.setattr(as_of_row, "FEW", 1)
+
+
+@pytest.mark.usefixtures("always_shared")
 @pytest.mark.parametrize("name", UNORDERED)
 def test_columns_that_have_no_order_are_joined(spark: SparkSession, name: str) -> None:
     """Alone and beside another view, whose rows lie in the same union; as text, since Arrow does not know all types."""
@@ -193,11 +200,11 @@ def test_the_check_knows_the_types_of_what_is_joined(spark: SparkSession) -> Non
     assert (types["v_i"], types["v_at"], types["v_age_s"]) == (LongType(), TimestampType(), DoubleType())
 
 
-@pytest.mark.parametrize("count", [3, 24])
+@pytest.mark.parametrize("count", [9, 24])
 def test_a_view_more_is_no_column_more_in_every_branch(
     spark: SparkSession, capsys: pytest.CaptureFixture[str], count: int
 ) -> None:
-    """Views of one shape share a column: the plan of n views holds n branches, not n times n columns."""
+    """Many views of one shape share a column: the plan of n views holds n branches, not n times n columns."""
     frame = view_rows(spark, "1.5D AS value")
     views = [view_of(frame, name=f"v{k}", columns={f"v{k}": "value"}) for k in range(count)]
     joined = as_of_join(spine_at(spark, 4), views)
