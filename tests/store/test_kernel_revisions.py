@@ -62,7 +62,7 @@ def test_another_revision_computes_all_lots_and_a_rerun_none(
     opened.materialize(["die_neighborhood"])
     after = versions(folder)
     assert after == {**before, VIEW: before[VIEW] + 1}  # all came out the same
-    kernels = opened.history(VIEW)[0].metadata["fs_spark"]["kernels"]
+    kernels = opened.history("die_neighborhood")[0].metadata["fs_spark"]["kernels"]
     assert kernels == {"local_values": 3, "map": 1, "neighborhood": 1}
     opened.materialize(["die_neighborhood"])
     assert versions(folder) == after
@@ -71,10 +71,10 @@ def test_another_revision_computes_all_lots_and_a_rerun_none(
     monkeypatch.setattr(local_values, "KERNEL", replace(local_values.KERNEL, revision=4))
     (outcome,) = opened.materialize(["die_neighborhood"]).views
     assert (outcome.units_changed, outcome.version) == (1, after[VIEW] + 1)
-    changed = opened.table(VIEW)
+    changed = opened.table("die_neighborhood")
     mean = F.avg("vdd__neighbor_mean")
     assert changed.select(mean).collect()[0][0] == pytest.approx(
-        opened.table(VIEW, version=before[VIEW]).select(mean).collect()[0][0] + 1
+        opened.table("die_neighborhood", version=before[VIEW]).select(mean).collect()[0][0] + 1
     )
 
 
