@@ -48,7 +48,10 @@ def test_times_without_a_zone_in_a_spark_frame(spark: SparkSession, session: str
     frame = spark.sql("SELECT 'k' k, timestamp_ntz'2025-07-01 12:00:00.000001' event_timestamp")
     view = AsOfView("v", spark.sql("SELECT 'k' k, now() event_timestamp, 1 x"), ("k",), ["x"], sequence=None,
                     available_timestamp=None)  # fmt: skip
-    for asked in (lambda: as_of_join(frame, [view]), lambda: leaks.check(frame, label="k", views=[view])):
+    for asked in (
+        lambda: as_of_join(frame, [view]),
+        lambda: leaks.check(frame.withColumn("x", F.lit(1)), label="k", views=[view]),
+    ):
         with pytest.raises(SchemaError) as fault:
             asked()
         codes = proposed(next(line for line in str(fault.value).splitlines() if "Hint: times" in line))
