@@ -29,6 +29,7 @@ test: setup
 
 # Every verb killed at every write, every pair of verbs at once; goes on where it was cut. SOAK="--minutes 30 killed"
 soak: setup
+	$(BIN)/python -m pytest -m soak
 	$(BIN)/python -m tests.soak.run $(SOAK)
 
 check: setup
