@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from fs_spark import names as n
 from fs_spark.config import Configuration, load_configuration
-from fs_spark.errors import FeatureNotFoundError, RequestError, SchemaError, did_you_mean, zone_hint
+from fs_spark.errors import FeatureNotFoundError, RequestError, SchemaError, did_you_mean, without_secrets, zone_hint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +81,7 @@ class FeatureStore:
     def __repr__(self) -> str:
         store = self.config.store
         place = self.config.root if store.catalog is None else store.catalog
-        return f"FeatureStore({str(place)!r}, views={len(self.config.views)}, services={len(self.config.services)})"
+        return f"FeatureStore({without_secrets(str(place))!r}, views={len(self.config.views)}, services={len(self.config.services)})"
 
     @property
     def _tables(self) -> Tables:
