@@ -81,7 +81,8 @@ class FeatureStore:
     def __repr__(self) -> str:
         store = self.config.store
         place = self.config.root if store.catalog is None else store.catalog
-        return f"FeatureStore({without_secrets(str(place))!r}, views={len(self.config.views)}, services={len(self.config.services)})"
+        counts = f"views={len(self.config.views)}, services={len(self.config.services)}"
+        return f"FeatureStore({without_secrets(str(place))!r}, {counts})"
 
     @property
     def _tables(self) -> Tables:
