@@ -89,7 +89,7 @@ class ChangedTables(Tables):
 
     def read(self, name: str, version: int | None = None) -> DataFrame:
         rows = self._stored.read(name, version)
-        if name == n.FILES:
+        if name in (n.FILES, n.TESTS):  # of no lot, and nothing of them comes later
             return rows
         rows = rows.where(F.col(n.LOT_ID).isin(self._lots))
         if name == n.WAFER_RUNS:
@@ -131,7 +131,7 @@ class ChangedTables(Tables):
     def _test_results(self, rows: DataFrame, die_tests: DataFrame) -> DataFrame:
         tests = self._in_worlds(die_tests.where(F.col(n.LOT_ID).isin(self._lots)))
         part = [n.FILE_ID, n.RUN_ID, n.PART_INDEX]
-        unknown = tests.select(*part, _WORLD, self._unknown().alias(_CUT))
+        unknown = tests.select(*part, _WORLD, self._unknown().alias(_CUT)).dropDuplicates([*part, _WORLD])
         here = _of_world(rows.join(unknown, part))
         other = (F.lit(-1000.0) * F.col(n.RESULT) - F.lit(12345.0)).cast("float")
         now = here.withColumn(n.RESULT, F.when(F.col(_CUT), other).otherwise(F.col(n.RESULT))).select(*rows.columns)
