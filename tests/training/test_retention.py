@@ -25,7 +25,9 @@ from tests.training.manifests import manifest_of, save, view_part
 HORIZON = "interval 3650 days"
 SCHEMA = "lot_id string, value double"
 LAYOUT = TableLayout(
-    StructType([StructField("lot_id", StringType(), False), StructField("value", DoubleType())]), cluster_by=("lot_id",)
+    StructType([StructField("lot_id", StringType(), False), StructField("value", DoubleType())]),
+    cluster_by=("lot_id",),
+    replaced_in_place=True,
 )
 FEATURES = "training__features"  # stands for a feature table: tables that training sets keep are the store's own
 
