@@ -96,7 +96,6 @@ def test_a_cut_file_and_its_whole_at_once(spark: SparkSession, tmp_path: Path) -
         assert status[whole.name] == "ingested"
 
 
-@pytest.mark.soak
 def test_a_longer_delivery_of_a_run_at_once_supersedes_the_shorter(spark: SparkSession, tmp_path: Path) -> None:
     """Whether one file extends the other is asked again of what came meanwhile."""
     folder = walked(spark, tmp_path / "one", ("ingest",), lots=(1,))
@@ -136,7 +135,6 @@ def store_entries(store: FeatureStore) -> list[int]:
     return [row["entry"] for row in store._tables.read("registry").select("entry").collect()]
 
 
-@pytest.mark.soak
 def test_different_views_at_once_are_both_registered(spark: SparkSession, tmp_path: Path, ready: Path) -> None:
     folder = own(ready, tmp_path)
     stores = []
@@ -154,7 +152,8 @@ def test_different_views_at_once_are_both_registered(spark: SparkSession, tmp_pa
     assert sorted(entries) == list(range(1, len(entries) + 1))
 
 
-@pytest.mark.parametrize("table", [pytest.param("training__other", marks=pytest.mark.soak), "training_sets"])
+@pytest.mark.soak
+@pytest.mark.parametrize("table", ["training__other", "training_sets"])
 def test_two_training_sets_under_one_name(spark: SparkSession, tmp_path: Path, ready: Path, table: str) -> None:
     folder = own(ready, tmp_path)
     one, two = open_store(folder, spark), open_store(folder, spark)

@@ -14,6 +14,9 @@ from tests.faults.test_at_once import stored_once
 from tests.stores import open_store, versions
 
 
+pytestmark = pytest.mark.soak
+
+
 @pytest.fixture(scope="module")
 def earlier(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of two lots in the layout from before there were batches; its rows are right."""
