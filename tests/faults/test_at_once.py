@@ -1,6 +1,6 @@
 """Two jobs at once. The second one runs whole at a write of the first, which is the worst moment for the first.
 
-Here one case of each kind; `make soak` runs every pair of verbs at every write, and processes that really race.
+Most run in `make soak`, which also runs every pair of verbs at every write of the first.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A job may die at any write; running it once more gives what an undisturbed run gives.
 
-Here each verb dies once, inside this process, and one process is really killed; `make soak` kills at every write.
+Here each verb dies once, inside this process, and one process is really killed; tests/soak/run.py kills at every write.
 """
 
 from __future__ import annotations

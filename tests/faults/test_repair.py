@@ -13,7 +13,6 @@ from tests.faults.jobs import content, copied, walked
 from tests.faults.test_at_once import stored_once
 from tests.stores import open_store, versions
 
-
 pytestmark = pytest.mark.soak
 
 
