@@ -24,10 +24,13 @@ def own_mark() -> str:
 
 
 def is_running(mark: str) -> bool:
-    """Whether the process of a mark may still run: on this machine that is known, of another it ends after hours."""
+    """Whether the process of a mark may still run: not after hours, when its number may be another process's, and
+    before that it is known on its own machine alone."""
     machine, process, since = mark.rsplit("/", 2)
+    if time.time() - float(since) > _GIVEN_UP_S:
+        return False
     if machine != socket.gethostname():
-        return time.time() - float(since) < _GIVEN_UP_S
+        return True
     try:
         os.kill(int(process), 0)
     except ProcessLookupError:
@@ -41,7 +44,7 @@ def is_running(mark: str) -> bool:
 class Promise:
     """A table's promise: Delta's interval texts for removed files and for the log.
 
-    `kept` tells which of both its properties say, `vacuumed_by` who lowered it, if anybody did.
+    `said` holds the table's properties, `vacuumed_by` names who lowered the promise, if anybody did.
     """
 
     files: str

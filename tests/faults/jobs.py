@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from fs_spark import FeatureStore
 from fs_spark.ingest.ledger import ROWS
@@ -50,13 +51,14 @@ def copied(folder: Path, to: Path) -> Path:
 
 
 def content(spark: SparkSession, folder: Path) -> dict[str, Any]:
-    """Everything that a store tells, without the times at which files came and the names of batches."""
+    """Everything that a store tells, without places, times at which files came, and names of batches."""
     store = open_store(folder, spark)
     found: dict[str, Any] = {}
     for name in INGESTED:
         if (folder / "store" / name).exists():
             frame = store.table(name)
-            found[name] = rows(frame.drop("delivered_at", "batch_id"))
+            named = {"path": F.substring_index("path", "/", -1)} if name == "files" else {}
+            found[name] = rows(frame.drop("delivered_at", "batch_id").withColumns(named) if named else frame)
     for name in ROWS:  # rows that do not count are gone as well
         if name in found:
             found[f"all rows of {name}"] = store._tables.read(name).count()
