@@ -14,13 +14,14 @@ from pyspark.storagelevel import StorageLevel
 from fs_spark import names as n
 from fs_spark.binding import bind_products, check_units, count_outside, file_units
 from fs_spark.config import Configuration
+from fs_spark.conflicts import SWAPS, pause
 from fs_spark.errors import RequestError, TableConflictError
 from fs_spark.features.engine import changed_kernels
 from fs_spark.features.view import FeatureView
 from fs_spark.registry import Registry, RegistryState
 from fs_spark.schemas import view_layout
 from fs_spark.snapshot import Snapshot
-from fs_spark.tables import SWAPS, Tables, is_one_of, pause
+from fs_spark.tables import Tables, is_one_of
 from fs_spark.transforms.digest import unit_checksum
 from fs_spark.transforms.kept import batch_of, only_runs, only_units
 from fs_spark.transforms.spatial import ProductBinding, per_unit_features

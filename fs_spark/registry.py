@@ -15,10 +15,11 @@ from datetime import datetime
 from typing import Final, Literal
 
 from fs_spark import names as n
+from fs_spark.conflicts import SWAPS, pause
 from fs_spark.errors import ConfigError, FeatureNotFoundError, TableConflictError, did_you_mean
 from fs_spark.features.view import FeatureView
 from fs_spark.schemas import REGISTRY
-from fs_spark.tables import SWAPS, Tables, pause
+from fs_spark.tables import Tables
 from fs_spark.transforms.spatial import MeasuredTest, ProductBinding
 from fs_spark.wafer import WaferGeometry
 

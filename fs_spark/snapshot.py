@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 
 from fs_spark import names as n
+from fs_spark.conflicts import SWAPS, pause
 from fs_spark.errors import RequestError, TableConflictError
 from fs_spark.schemas import LAYOUTS
-from fs_spark.tables import SWAPS, Tables, pause
+from fs_spark.tables import Tables
 from fs_spark.transforms.kept import kept_runs, only_kept
 
 SOURCES = (n.FILES, n.WAFER_RUNS, n.DIE_TESTS, n.TEST_RESULTS, n.TESTS)

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-import random
 import re
-import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
@@ -21,41 +19,26 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
 from fs_spark.commits import Commit, interval_days
+from fs_spark.conflicts import (
+    ATTEMPTS,
+    CREATED_BY_OTHERS,
+    NOT_YET_A_TABLE,
+    another_was_first,
+    clear_unfinished_log,
+    is_conflict,
+    pause,
+)
 from fs_spark.errors import RetentionError, SchemaError, TableConflictError
 from fs_spark.promises import RETENTION, VACUUMED_BY, Promise, is_running, own_mark
 from fs_spark.schemas import TableLayout
 
 log = logging.getLogger(__name__)
 
-_CONFLICTS: Final = (
-    "DELTA_CONCURRENT",
-    "ConcurrentAppendException",
-    "ConcurrentDeleteReadException",
-    "MetadataChanged",
-    "METADATA_CHANGED",
-    "ProtocolChanged",
-    "PROTOCOL_CHANGED",
-)
-_CREATED_BY_OTHERS: Final = ("ALREADY_EXISTS", "TABLE_ID_MISMATCH", "FileAlreadyExists")
-_FIRST_WON: Final = ("DELTA_CONCURRENT_TRANSACTION", "ConcurrentTransactionException")
-_ATTEMPTS: Final = 6
-SWAPS: Final = 20
-"""How often a decision is made anew because another job wrote first, before it is given up."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_]+")
 
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _is_conflict(fault: Exception) -> bool:
-    """By its text: Delta's conflicts reach Python as a PySparkException, a Py4JJavaError or Connect's own."""
-    return any(mark in str(fault) for mark in _CONFLICTS)
-
-
-def pause(attempt: int) -> None:
-    """Before another try: longer each time, at most some seconds, and not in step with the others."""
-    time.sleep(min(0.2 * 2**attempt, 3.0) * random.uniform(0.5, 1.0))
 
 
 def is_one_of(column: str, values: Iterable[str]) -> str:
@@ -157,8 +140,31 @@ class Tables:
             f"CREATE TABLE IF NOT EXISTS {self.identifier(name)} ({columns}) USING delta {clustered} "
             f"TBLPROPERTIES ({listed})"
         )
-        self._retried(name, lambda: self.spark.sql(statement).collect(), also=_CREATED_BY_OTHERS)
+        self._make(name, statement)
         self._known.add(name)
+
+    def _make(self, name: str, statement: str) -> None:
+        """Runs CREATE TABLE until the table is there: another job may be at it, or may have died at it."""
+
+        def once() -> None:
+            try:
+                self.spark.sql(statement).collect()
+            except AnalysisException as fault:
+                if NOT_YET_A_TABLE not in str(fault):
+                    raise
+
+        for attempt in range(ATTEMPTS):
+            self._retried(name, once, also=CREATED_BY_OTHERS)
+            if self._detail(name) is not None:
+                return
+            pause(attempt)
+            if attempt > 1 and not self.catalog:
+                clear_unfinished_log(self.path(name))
+        raise SchemaError(
+            f"table {name} cannot be made: the folder {self.path(name) if self.root else name} holds other files, "
+            "or the log of a table that was never finished.\n"
+            "Hint: move that folder away, or point store.yaml at another root"
+        )
 
     def _check_schema(self, name: str, wanted: StructType) -> None:
         found = {f.name: f.dataType.simpleString() for f in self.read(name).schema.fields}
@@ -331,17 +337,16 @@ class Tables:
 
     def _retried(self, name: str, action: Callable[[], Any], *, also: tuple[str, ...] = ()) -> None:
         """Runs an action again where another writer came first; `also` are marks of further faults that pass."""
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             try:
                 action()
                 return
             except Exception as fault:
-                lost = any(mark in str(fault) for mark in _FIRST_WON)
-                if lost or not (_is_conflict(fault) or any(mark in str(fault) for mark in also)):
+                if another_was_first(fault) or not (is_conflict(fault) or any(mark in str(fault) for mark in also)):
                     raise
-                if attempt == _ATTEMPTS - 1:
+                if attempt == ATTEMPTS - 1:
                     raise TableConflictError(
-                        f"table {name} was written by others {_ATTEMPTS} times in a row while this write was tried.\n"
+                        f"table {name} was written by others {ATTEMPTS} times in a row while this write was tried.\n"
                         "Hint: run the job again when the other writer is done"
                     ) from fault
                 pause(attempt)
@@ -386,7 +391,7 @@ class Tables:
         try:
             self._write(name, frame, mode, options)
         except Exception as fault:
-            if any(mark in str(fault) for mark in _FIRST_WON):
+            if another_was_first(fault):
                 return None
             raise
         return self._version_of(name, write)
@@ -417,10 +422,11 @@ class Tables:
         write = uuid.uuid4().hex
         options = self._options(made_from, write) | {"overwriteSchema": "true"}
         self._write(name, frame, "overwrite", options, ordered=False)
-        return self._committed(name, write)
-
-    def _committed(self, name: str, write: str) -> int:
         found = self._version_of(name, write)
+        if found is None:  # nothing over nothing is no commit for Delta, unless something else is in it
+            options |= {"txnAppId": f"fs_spark:{write}", "txnVersion": "1"}
+            self._write(name, frame, "overwrite", options, ordered=False)
+            found = self._version_of(name, write)
         if found is None:  # Delta has committed it, so that only a log cut by others can hide it
             raise TableConflictError(f"the commit to table {name} cannot be found. Hint: run the job again")
         return found

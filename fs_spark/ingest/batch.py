@@ -20,12 +20,13 @@ from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
 from fs_spark import names as n
+from fs_spark.conflicts import SWAPS, pause
 from fs_spark.errors import TableConflictError
 from fs_spark.ingest.decide import Decision, decide
 from fs_spark.ingest.ledger import Holder, Ledger, Pair, begin, sweep
 from fs_spark.ingest.staging import STAGING_DDL, FileTask, staging_schema
 from fs_spark.schemas import LAYOUTS
-from fs_spark.tables import SWAPS, Tables, is_one_of, pause
+from fs_spark.tables import Tables, is_one_of
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,11 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from fs_spark import names as n
+from fs_spark.conflicts import SWAPS, pause
 from fs_spark.ingest.batch import given_up
 from fs_spark.ingest.ledger import ROWS, Ledger, Pair, begin, remove, sweep
 from fs_spark.schemas import LAYOUTS
-from fs_spark.tables import SWAPS, Tables, is_one_of, pause
+from fs_spark.tables import Tables, is_one_of
 from fs_spark.transforms.kept import batch_of, only_kept
 
 log = logging.getLogger(__name__)

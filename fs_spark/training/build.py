@@ -13,10 +13,11 @@ from pyspark.sql.types import StructType
 from pyspark.storagelevel import StorageLevel
 
 from fs_spark import names as n
+from fs_spark.conflicts import SWAPS, pause
 from fs_spark.errors import ReproductionError, RequestError, SchemaError, TableConflictError
 from fs_spark.registry import RegistryState
 from fs_spark.schemas import TRAINING_SETS, TableLayout
-from fs_spark.tables import SWAPS, Tables, pause
+from fs_spark.tables import Tables
 from fs_spark.training.chosen import ChosenView, Prefix, choose_views
 from fs_spark.training.content import column_digests, digest_of, empty_shares, unkept
 from fs_spark.training.manifest import FORMAT, code_versions

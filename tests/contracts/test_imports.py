@@ -28,6 +28,7 @@ LEVELS = {
     "transforms": 4,
     "session": 4,
     "commits": 3,
+    "conflicts": 3,
     "promises": 4,
     "tables": 5,
     "registry": 6,

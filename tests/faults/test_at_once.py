@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from fs_spark import FeatureStore
 from fs_spark.errors import TableConflictError
 from fs_spark.ingest.ledger import ROWS
-from tests.faults.jobs import NAME, SERVICE, VERBS, content, copied, walked
+from tests.faults.verbs import NAME, SERVICE, VERBS, content, copied, walked
 from tests.faults.writes import When, writes_noted
 from tests.stores import label_spine, open_store, rows, versions, write_lot
 

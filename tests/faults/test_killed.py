@@ -15,7 +15,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from fs_spark import promises, tables
-from tests.faults.jobs import ORDER, VERBS, content, copied, walked
+from tests.faults.verbs import ORDER, VERBS, content, copied, walked
 from tests.faults.writes import Died, When, writes_noted
 from tests.stores import open_store
 

@@ -9,8 +9,8 @@ from pyspark.sql import SparkSession
 
 from fs_spark import FeatureStore
 from fs_spark.ingest.ledger import ROWS
-from tests.faults.jobs import content, copied, walked
 from tests.faults.test_at_once import stored_once
+from tests.faults.verbs import content, copied, walked
 from tests.stores import open_store, versions
 
 pytestmark = pytest.mark.soak

@@ -33,7 +33,7 @@ from fs_spark import promises, tables
 from fs_spark.errors import FsSparkError
 from fs_spark.session import build_session
 from tests.conftest import ROOT
-from tests.faults.jobs import ORDER, VERBS, content, copied, walked
+from tests.faults.verbs import ORDER, VERBS, content, copied, walked
 from tests.faults.writes import Died, When, writes_noted
 from tests.stores import open_store, write_lot
 

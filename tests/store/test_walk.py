@@ -94,7 +94,7 @@ def test_training_set_has_one_row_per_spine_row_and_a_whole_manifest(walk: Walk)
     assert {v["view"] for v in manifest["views"]} == set(VIEWS)
     for view in manifest["views"]:
         assert view["delta_version"] >= 1
-        assert set(view["sources"]) == {"files", "wafer_runs", "die_tests", "test_results"}
+        assert set(view["sources"]) == {"files", "wafer_runs", "die_tests", "tests", "test_results"}
         assert len(view["definition_hash"]) == 64
     assert manifest["code"]["fs_spark"] != "not installed"
 

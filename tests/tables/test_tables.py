@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -251,6 +252,39 @@ def test_tables_made_at_once_are_made_once(tables: Tables) -> None:
 
     assert in_threads(*(lambda name=name: job(name) for name in "ABC")) == []
     assert [row[0] for row in content(tables)] == ["A", "B", "C"]
+
+
+@pytest.mark.parametrize("left", ["nothing", ".00000000000000000000.json.1f.tmp", "_staged_commits"])
+def test_a_table_whose_maker_died_is_made(tables: Tables, left: str) -> None:
+    """Delta makes no table beside an empty log, and says nothing where the statement has IF NOT EXISTS."""
+    log = Path(tables.path("lots")) / "_delta_log"
+    log.mkdir(parents=True)
+    if left.startswith("."):
+        (log / left).touch()
+        os.utime(log / left, (0, 0))
+    elif left.startswith("_"):
+        (log / left).mkdir()
+    tables.create("lots", LAYOUT)
+    tables.append("lots", rows(tables, ("A", "1", 1.0)))
+    assert content(tables) == [("A", "1", 1.0)]
+
+
+def test_a_folder_of_other_files_is_left_alone(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fs_spark.tables.pause", lambda attempt: None)
+    other = Path(tables.path("lots")) / "part-0.parquet"
+    other.parent.mkdir(parents=True)
+    other.touch()
+    with pytest.raises(SchemaError, match=r"holds other files[^$]*Hint: move that folder away"):
+        tables.create("lots", LAYOUT)
+    assert [file.name for file in other.parent.iterdir()] == ["part-0.parquet"]
+
+
+def test_nothing_over_nothing_is_a_version(tables: Tables) -> None:
+    tables.create("lots", LAYOUT)
+    none = rows(tables)
+    assert tables.overwrite_as_version("lots", none, made_from={"step": 1}) == 1
+    assert tables.overwrite_as_version("lots", none, made_from={"step": 2}) == 2
+    assert tables.watermark("lots") == {"step": 2}
 
 
 def test_half_a_million_of_a_million_rows_are_replaced_without_broadcast(tables: Tables) -> None:
