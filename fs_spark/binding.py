@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -23,82 +23,95 @@ from fs_spark.wafer import resolve_geometry
 
 log = logging.getLogger(__name__)
 
+Measured = tuple[str, str, MeasuredTest]
+"""A product, a parameter of it, and the test that measures it."""
 _RECORDED = ("wafer_diameter_mm", "die_width_mm", "die_height_mm", "center_x", "center_y", "pos_x", "pos_y", "flat")
 
 
 def products_of(snapshot: Snapshot) -> list[str]:
-    rows = snapshot.read(n.WAFER_RUNS).select(n.PRODUCT_ID).distinct().collect()
-    return sorted(row[n.PRODUCT_ID] for row in rows if row[n.PRODUCT_ID] is not None)
+    """The products that have kept runs."""
+    return sorted(_recorded(snapshot))
 
 
-def _recorded_geometry(snapshot: Snapshot, product: str) -> dict[str, Any]:
-    """What most of the product's runs recorded, value by value; ties go to the smallest."""
-    runs = snapshot.read(n.WAFER_RUNS).where(F.col(n.PRODUCT_ID) == product)
-    counted = runs.groupBy(*_RECORDED).count().collect()
-    told: dict[str, Any] = {}
-    for name in _RECORDED:
-        votes: dict[Any, int] = {}
-        for row in counted:
+def _recorded(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
+    """By product what most of its runs recorded of its map, value by value; ties go to the smallest."""
+    runs = snapshot.read(n.WAFER_RUNS).where(F.col(n.PRODUCT_ID).isNotNull())
+    votes: dict[str, dict[str, dict[Any, int]]] = {}
+    for row in runs.groupBy(n.PRODUCT_ID, *_RECORDED).agg(F.count(F.lit(1)).alias("runs")).collect():
+        told = votes.setdefault(row[n.PRODUCT_ID], {name: {} for name in _RECORDED})
+        for name in _RECORDED:
             if row[name] is not None:
-                votes[row[name]] = votes.get(row[name], 0) + row["count"]
-        told[name] = min(votes, key=lambda value: (-votes[value], value)) if votes else None
-    return told
+                told[name][row[name]] = told[name].get(row[name], 0) + row["runs"]
+    return {
+        product: {
+            name: min(cast, key=lambda value: (-cast[value], value)) if cast else None for name, cast in told.items()
+        }
+        for product, told in votes.items()
+    }
 
 
-def bind_products(registry: Registry, state: RegistryState, config: Configuration, snapshot: Snapshot) -> RegistryState:
-    """Binds each product that has rows to each view version that does not know it yet: its wafer map and its tests.
+def _places(snapshot: Snapshot, products: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
+    """By product the places at which dies of it were tested."""
+    placed = F.col(n.DIE_X).isNotNull() & F.col(n.DIE_Y).isNotNull()
+    dies = snapshot.read(n.DIE_TESTS).where(placed & F.col(n.PRODUCT_ID).isin(list(products)))
+    found: dict[str, list[tuple[int, int]]] = {product: [] for product in products}
+    for row in dies.select(n.PRODUCT_ID, n.DIE_X, n.DIE_Y).distinct().collect():
+        found[row[n.PRODUCT_ID]].append((row[n.DIE_X], row[n.DIE_Y]))
+    return found
+
+
+def new_bindings(state: RegistryState, config: Configuration, snapshot: Snapshot) -> list[Entry]:
+    """What each view version will use of each product that has rows and that it does not know yet: its map, its tests.
 
     A binding stays as it is made; another map or mapping is a new view version.
+
+    Raises     ConfigError where a file measures a parameter as another quantity, before anything is bound for good
     """
+    recorded = _recorded(snapshot)
+    lacking = {
+        key: [product for product in sorted(recorded) if product not in state.bindings.get(key, {})]
+        for key in sorted(state.versions)
+    }
+    wanted = sorted({product for products in lacking.values() for product in products})
+    if not wanted:
+        return []
     configured = {product.product_id: product for product in config.products}
+    setups = {product: configured.get(product, ProductConfig(product_id=product)) for product in wanted}
+    places = _places(snapshot, wanted)
+    maps = {
+        product: resolve_geometry(
+            sorted(places[product]),
+            recorded=recorded[product],
+            configured=setups[product].wafer_map.model_dump(),
+            edge_exclusion_mm=config.store.wafer_map.edge_exclusion_mm,
+        )
+        for product in wanted  # no part of it has a place yet: it is bound when the first one comes
+        if places[product] or setups[product].wafer_map.rows
+    }
     entries: list[Entry] = []
-    products = products_of(snapshot)
-    resolved: dict[str, Any] = {}
-    made: dict[str, dict[str, MeasuredTest]] = {}
-    for (name, version), view in sorted(state.versions.items()):
-        bound = state.bindings.get((name, version), {})
+    measured: set[Measured] = set()
+    for key, products in lacking.items():
+        view = state.versions[key]
         for product in products:
-            if product in bound:
-                continue
-            setup = configured.get(product, ProductConfig(product_id=product))
-            if product not in resolved:
-                places = (
-                    snapshot.read(n.DIE_TESTS)
-                    .where((F.col(n.PRODUCT_ID) == product) & F.col(n.DIE_X).isNotNull() & F.col(n.DIE_Y).isNotNull())
-                    .select(n.DIE_X, n.DIE_Y)
-                    .distinct()
-                    .collect()
-                )
-                resolved[product] = (
-                    resolve_geometry(
-                        sorted((row[n.DIE_X], row[n.DIE_Y]) for row in places),
-                        recorded=_recorded_geometry(snapshot, product),
-                        configured=setup.wafer_map.model_dump(),
-                        edge_exclusion_mm=config.store.wafer_map.edge_exclusion_mm,
-                    )
-                    if places or setup.wafer_map.rows
-                    else None
-                )
-            geometry = resolved[product]
-            if geometry is None:  # no part of it has a place yet: it is bound when the first one comes
+            if product not in maps:
                 continue
             tests = {
                 parameter: MeasuredTest(
                     found.test_num, found.test_name, found.occurrence, found.element, found.unit.strip()
                 )
                 for parameter in view.parameters
-                if (found := setup.parameters.get(parameter))
+                if (found := setups[product].parameters.get(parameter))
             }
-            binding = ProductBinding(geometry, tests)
-            entries.append(binding_entry(view, product, binding, dict(snapshot.versions)))
-            log.info("%s: wafer map of %s from %s", view.qualified, product, geometry.geometry_source)
-            made.setdefault(product, {}).update(tests)
-    check_units(snapshot, made, config)  # before anything is bound for good
+            entries.append(binding_entry(view, product, ProductBinding(maps[product], tests), snapshot.versions))
+            log.info("%s: wafer map of %s from %s", view.qualified, product, maps[product].geometry_source)
+            measured |= {(product, name, test) for name, test in tests.items()}
+    check_units(snapshot, measured, config)
+    return entries
 
-    def unbound(now: RegistryState) -> list[Entry]:
-        return [e for e in entries if e.product_id not in now.bindings.get((e.view, e.version), {})]
 
-    return registry.extend(state, unbound)
+def bind_products(registry: Registry, state: RegistryState, config: Configuration, snapshot: Snapshot) -> RegistryState:
+    """Binds each product that has rows to each view version that does not know it yet; see `new_bindings`."""
+    return registry.bind(state, new_bindings(state, config, snapshot))
 
 
 def _told_units(snapshot: Snapshot, tests: Sequence[MeasuredTest]) -> DataFrame:
@@ -108,19 +121,29 @@ def _told_units(snapshot: Snapshot, tests: Sequence[MeasuredTest]) -> DataFrame:
     return told.groupBy(n.FILE_ID, n.TEST_NUM, n.TEST_NAME).agg(F.min(F.trim("unit")).alias("unit"))
 
 
-def check_units(snapshot: Snapshot, products: Mapping[str, Mapping[str, MeasuredTest]], config: Configuration) -> None:
+def check_units(snapshot: Snapshot, measured: Collection[Measured], config: Configuration) -> None:
     """Raises ConfigError for each parameter that a file measures as another quantity than the parameter is."""
-    wanted = [test for tests in products.values() for test in tests.values() if test.unit]
+    wanted = [one for one in measured if one[2].unit]
     if not wanted:
         return
-    runs = snapshot.read(n.WAFER_RUNS).where(F.col(n.PRODUCT_ID).isin(sorted(products)))
-    told = _told_units(snapshot, wanted).join(runs.select(n.FILE_ID, n.PRODUCT_ID).distinct(), n.FILE_ID)
-    paths = told.join(snapshot.read(n.FILES).select(n.FILE_ID, "path"), n.FILE_ID)
+    odd = {
+        (number, name, unit)
+        for number, name, unit in snapshot.told_units
+        for _, _, test in wanted
+        if (test.test_num, test.test_name) == (number, name) and powers_between(unit, test.unit) is None
+    }
+    if not odd:  # most often nobody need ask which file of which product it was
+        return
+    products = sorted({product for product, _, _ in wanted})
+    runs = snapshot.read(n.WAFER_RUNS).where(F.col(n.PRODUCT_ID).isin(products))
+    told = _told_units(snapshot, [test for _, _, test in wanted])
+    paths = told.join(F.broadcast(runs.select(n.FILE_ID, n.PRODUCT_ID).distinct()), n.FILE_ID)
+    paths = paths.join(F.broadcast(snapshot.files.select(n.FILE_ID, "path")), n.FILE_ID)
     found = paths.groupBy(n.PRODUCT_ID, n.TEST_NUM, n.TEST_NAME, "unit").agg(F.min("path").alias("path")).collect()
     faults = []
     for row in sorted(found):
-        for name, test in sorted(products[row[n.PRODUCT_ID]].items()):
-            same = (test.test_num, test.test_name) == (row[n.TEST_NUM], row[n.TEST_NAME])
+        for product, name, test in sorted(wanted, key=lambda one: one[:2]):
+            same = (product, test.test_num, test.test_name) == (row[n.PRODUCT_ID], row[n.TEST_NUM], row[n.TEST_NAME])
             if same and powers_between(row["unit"], test.unit) is None:
                 place = config.places.get(f"{row[n.PRODUCT_ID]}/{name}", "products.yaml")
                 faults.append(
@@ -129,7 +152,7 @@ def check_units(snapshot: Snapshot, products: Mapping[str, Mapping[str, Measured
                     f"quantity. Hint: write `unit: {row['unit']}` at that parameter if the test is the right one, else "
                     "map the parameter to another test (a view that is bound to this product needs a new version)"
                 )
-    if faults:
+    if faults := list(dict.fromkeys(faults)):
         raise ConfigError("parameters and tests differ in their units:\n" + "\n".join(f"- {f}" for f in faults))
 
 
@@ -139,25 +162,21 @@ def file_units(snapshot: Snapshot, view: FeatureView, bindings: Mapping[str, Pro
     tests = [test for test in tests if test.unit]
     if not tests or n.TESTS not in snapshot.versions:  # rows of before units were known
         return None
-    told = _told_units(snapshot, tests)
-    units = sorted(row["unit"] for row in told.select("unit").distinct().collect())
+    numbers = {test.test_num for test in tests}
+    units = sorted({unit for number, _, unit in snapshot.told_units if number in numbers})
     names = tuple(unit for unit in units if any(powers_between(unit, test.unit) for test in tests))
     if not names:
         return None
     place = F.array_position(F.array(*map(F.lit, names)), F.col("unit")).cast("int") - 1
-    scaled = told.where(F.col("unit").isin(list(names)))
+    scaled = _told_units(snapshot, tests).where(F.col("unit").isin(list(names)))
     return FileUnits(scaled.select(n.FILE_ID, n.TEST_NUM, n.TEST_NAME, place.alias(UNIT)), names)
 
 
-def count_outside(snapshot: Snapshot, bindings: dict[str, ProductBinding]) -> dict[str, int]:
+def count_outside(snapshot: Snapshot, bindings: Mapping[str, ProductBinding]) -> dict[str, int]:
     """Dies that were tested but are not on their product's map, by product."""
-    places = snapshot.read(n.DIE_TESTS).where(F.col(n.DIE_X).isNotNull() & F.col(n.DIE_Y).isNotNull())
-    found: dict[str, list[tuple[int, int]]] = {}
-    for row in places.select(n.PRODUCT_ID, n.DIE_X, n.DIE_Y).distinct().collect():
-        found.setdefault(row[n.PRODUCT_ID], []).append((row[n.DIE_X], row[n.DIE_Y]))
     counts = {}
-    for product, dies in found.items():
-        if product in bindings:
+    for product, dies in _places(snapshot, sorted(bindings)).items():
+        if dies:
             outside = int(bindings[product].geometry.outside(*zip(*dies, strict=True)).sum())
             if outside:
                 counts[product] = outside

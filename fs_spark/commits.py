@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -77,20 +78,29 @@ class Commit:
     @classmethod
     def of(cls, row: Row) -> Commit:
         """From a row of DESCRIBE HISTORY with `micros`, its time in microseconds."""
-        parameters = row["operationParameters"] or {}
-        restored = parameters.get("version") if row["operation"] == "RESTORE" else None
+        return cls._of(row.asDict(), row["micros"])
+
+    @classmethod
+    def logged(cls, told: Mapping[str, Any]) -> Commit:
+        """From a commit's own line in the log (`commitInfo`), with its `version`."""
+        return cls._of(told, 1000 * told.get("inCommitTimestamp", told["timestamp"]))
+
+    @classmethod
+    def _of(cls, told: Mapping[str, Any], micros: int) -> Commit:
+        parameters = told.get("operationParameters") or {}
+        restored = parameters.get("version") if told["operation"] == "RESTORE" else None
         try:
-            metadata = json.loads(row["userMetadata"] or "{}")
+            metadata = json.loads(told.get("userMetadata") or "{}")
         except json.JSONDecodeError:
             metadata = {}
         return cls(
-            version=int(row["version"]),
-            operation=row["operation"],
+            version=int(told["version"]),
+            operation=told["operation"],
             metadata=metadata if isinstance(metadata, dict) else {},
-            restored_from=int(restored) if restored and str(restored).isdigit() else None,
-            timestamp=datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=row["micros"]),
-            parameters=dict(parameters),
-            metrics=dict(row["operationMetrics"] or {}),
+            restored_from=int(restored) if restored is not None and str(restored).isdigit() else None,
+            timestamp=datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros),
+            parameters={key: value if value is None else str(value) for key, value in parameters.items()},
+            metrics={key: str(value) for key, value in (told.get("operationMetrics") or {}).items()},
         )
 
 

@@ -23,7 +23,7 @@ from fs_spark.schemas import view_layout
 from fs_spark.snapshot import Snapshot
 from fs_spark.tables import Tables, is_one_of
 from fs_spark.transforms.digest import unit_checksum
-from fs_spark.transforms.kept import batch_of, only_runs, only_units
+from fs_spark.transforms.kept import only_runs, only_units
 from fs_spark.transforms.spatial import ProductBinding, per_unit_features
 from fs_spark.transforms.units import plan_of_view
 
@@ -65,12 +65,14 @@ def materialize(
     chosen = [state.view(name) for name in (views or sorted(state.promoted))]
     snapshot = Snapshot.newest(tables)
     state = bind_products(registry, state, config, snapshot)
-    for view in chosen:  # of products that were bound before, new files may tell other units
-        measured = {
-            product: {name: binding.parameters[name] for name in view.parameters if name in binding.parameters}
-            for product, binding in state.bindings.get((view.name, view.version), {}).items()
-        }
-        check_units(snapshot, measured, config)
+    measured = {  # of products that were bound before, new files may tell other units
+        (product, name, binding.parameters[name])
+        for view in chosen
+        for product, binding in state.bindings.get((view.name, view.version), {}).items()
+        for name in view.parameters
+        if name in binding.parameters
+    }
+    check_units(snapshot, measured, config)
     outcomes = []
     for number, view in enumerate(chosen, start=1):
         log.info("view %d of %d: %s", number, len(chosen), view.qualified)
@@ -94,21 +96,10 @@ def materialize(
 
 def _changed_lots(snapshot: Snapshot, made_from: dict[str, Any]) -> list[str] | None:
     """Lots of the files that came, went or were read anew since the stored rows were made; None = all of them."""
-    before = made_from.get("sources", {}).get(n.FILES)
-    if before is None:
+    sources = made_from.get("sources", {})
+    if n.FILES not in sources:
         return None
-    kept = F.col("status").isin(list(n.KEPT))
-    then, now = (
-        frame.where(kept).select(n.FILE_ID, "settings", batch_of(frame).alias("batch"))
-        for frame in (snapshot.tables.read(n.FILES, before), snapshot.read(n.FILES))
-    )
-    moved = then.exceptAll(now).unionByName(now.exceptAll(then)).select(n.FILE_ID)
-    runs = snapshot.tables.read(n.WAFER_RUNS, snapshot.versions[n.WAFER_RUNS])
-    earlier = made_from["sources"].get(n.WAFER_RUNS)
-    if earlier not in (None, snapshot.versions[n.WAFER_RUNS]):  # a file read again may tell of another lot now
-        runs = runs.unionByName(snapshot.tables.read(n.WAFER_RUNS, earlier))
-    lots = runs.join(F.broadcast(moved), n.FILE_ID, "left_semi").select(n.LOT_ID).distinct()
-    return [row[n.LOT_ID] for row in lots.collect() if row[n.LOT_ID] is not None]
+    return snapshot.changed_lots(sources[n.FILES], sources.get(n.WAFER_RUNS))
 
 
 def _is_gone(tables: Tables, made_from: dict[str, Any]) -> bool:
@@ -181,8 +172,7 @@ def materialize_view(snapshot: Snapshot, view: FeatureView, state: RegistryState
     log.info("%s: computing %s", view.qualified, "all lots" if lots is None else f"{len(lots)} lots")
     rows = view_rows(snapshot, view, bindings, lots).persist(StorageLevel.DISK_ONLY)
     try:
-        stored = tables.read(view.table, version)
-        changed, removed = _differences(stored, view, rows, lots)
+        changed, removed, all_new = _differences(tables.read(view.table, version), view, rows, lots)
         n_lots = len(lots) if lots is not None else len({unit[n.LOT_ID] for unit in [*changed, *removed]})
         again = changed
         if moved and not changed and not removed:
@@ -190,7 +180,7 @@ def materialize_view(snapshot: Snapshot, view: FeatureView, state: RegistryState
             one = rows.select(*view.unit_keys).orderBy(*view.unit_keys).limit(1).collect()
             again = [row.asDict() for row in one]
         if again or removed:
-            written = _replace(tables, view, rows, again, removed, based_on=version, source=source)
+            written = _replace(tables, view, rows, again, removed, based_on=version, source=source, all_new=all_new)
             if written is None:
                 log.info("%s: another job has written it meanwhile", view.qualified)
                 return None
@@ -210,9 +200,10 @@ def _replace(
     *,
     based_on: int,
     source: dict[str, Any],
+    all_new: bool,
 ) -> int | None:
     """Writes the units that changed and takes out those that are gone, in one commit, so that nobody sees half."""
-    replacing: str | Sequence[str] = view.unit_keys
+    replacing: str | Sequence[str] | None = view.unit_keys if not all_new else None
     if removed:  # a unit without rows has no row to replace it by: the lots of all of them are written as a whole
         lots = sorted({unit[n.LOT_ID] for unit in [*changed, *removed]})
         units = tables.spark.createDataFrame([(lot,) for lot in lots], f"{n.LOT_ID} string")
@@ -228,8 +219,8 @@ def _replace(
 
 def _differences(
     stored: DataFrame, view: FeatureView, rows: DataFrame, lots: Sequence[str] | None
-) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """Units to write and units to remove."""
+) -> tuple[list[dict[str, str]], list[dict[str, str]], bool]:
+    """Units to write and units to remove, and whether none of the units to write has rows already."""
     keys, columns = list(view.unit_keys), rows.columns
     if lots is not None:
         stored = stored.where(F.col(n.LOT_ID).isin(list(lots)))
@@ -238,7 +229,8 @@ def _differences(
         return frame.groupBy(*keys).agg(F.struct(F.count(F.lit(1)), unit_checksum(columns)).alias(name))
 
     found = sums(rows, "new").join(sums(stored, "old"), keys, "full").where(~F.col("new").eqNullSafe(F.col("old")))
-    differing = found.select(*keys, F.col("new").isNull().alias("gone")).collect()
+    told = found.select(*keys, F.col("new").isNull().alias("gone"), F.col("old").isNull().alias("is_new"))
+    differing = told.collect()
     changed = [{k: row[k] for k in keys} for row in differing if not row["gone"]]
     removed = [{k: row[k] for k in keys} for row in differing if row["gone"]]
-    return changed, removed
+    return changed, removed, bool(changed) and all(row["is_new"] for row in differing)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Final, Literal
 
@@ -56,13 +56,13 @@ def _order(version: str) -> tuple[int, int]:
     return int(major), int(minor)
 
 
-def binding_body(binding: ProductBinding, resolved_from: dict[str, int]) -> str:
+def binding_body(binding: ProductBinding, resolved_from: Mapping[str, int]) -> str:
     tests = {
         name: {key: value for key, value in asdict(test).items() if key != "unit" or value}  # older texts have none
         for name, test in sorted(binding.parameters.items())
     }
     geometry = json.loads(binding.geometry.to_json())
-    return json.dumps({"geometry": geometry, "parameters": tests, "resolved_from": resolved_from}, sort_keys=True)
+    return json.dumps({"geometry": geometry, "parameters": tests, "resolved_from": dict(resolved_from)}, sort_keys=True)
 
 
 def _binding(body: str) -> ProductBinding:
@@ -146,8 +146,8 @@ class Registry:
         at = self.tables.version(n.REGISTRY) if version is None else version
         # entries of one number are of writers at once, before numbers were safe: their order is by content
         rows = sorted(
-            self.tables.read(n.REGISTRY, at).collect(),
-            key=lambda row: (row["entry"], row["kind"], row["view"], row["version"], *map(str, row[4:])),
+            self.tables.rows(n.REGISTRY, REGISTRY.schema.fieldNames(), version=at).to_pylist(),
+            key=lambda row: (row["entry"], row["kind"], row["view"], row["version"], *map(str, list(row.values())[4:])),
         )
         texts = [row["digest"] for row in rows if row["kind"] == CONFIGURATION]
         state = RegistryState(
@@ -197,9 +197,17 @@ class Registry:
         )
 
     def register(
-        self, state: RegistryState, views: Iterable[FeatureView], *, configuration: str | None = None
+        self,
+        state: RegistryState,
+        views: Iterable[FeatureView],
+        *,
+        configuration: str | None = None,
+        bindings: Callable[[RegistryState], Sequence[Entry]] | None = None,
     ) -> tuple[RegistryState, list[Change]]:
         """Adds new versions and promotes them, and keeps the text of a configuration that is another now.
+
+        `bindings` tells what the versions, as they will be, use of each product; it is asked before anything is
+        written, and what it tells is written in the same commit.
 
         Raises     ConfigError for a definition that changed under its version; TableConflictError where another job
                    registered another definition of a version while this one ran: the first one stands
@@ -210,6 +218,8 @@ class Registry:
         except ConfigError:
             self._check_overtaken(self._started_from(state), state, views)
             raise
+        added = {(view.name, view.version): view for view in views}
+        bound = bindings(replace(state, versions=added | state.versions)) if bindings is not None else ()
         digest = hashlib.sha256(configuration.encode()).hexdigest() if configuration is not None else None
 
         def decide(now: RegistryState) -> list[Entry]:
@@ -221,9 +231,13 @@ class Registry:
                 if (view.name, view.version) not in now.versions:
                     entries.append(Entry(VERSION, view.name, view.version, None, view.definition_hash, view.to_json()))
                     entries.append(Entry(PROMOTION, view.name, view.version, None, view.definition_hash, ""))
-            return entries
+            return entries + _unbound(now, bound)
 
         return self.extend(state, decide), changes
+
+    def bind(self, state: RegistryState, bindings: Sequence[Entry]) -> RegistryState:
+        """Adds what view versions use of products, where they are not bound meanwhile."""
+        return self.extend(state, lambda now: _unbound(now, bindings))
 
     @staticmethod
     def _check_overtaken(before: RegistryState, now: RegistryState, views: Iterable[FeatureView]) -> None:
@@ -262,6 +276,12 @@ class Registry:
         return self.extend(state, decide)
 
 
-def binding_entry(view: FeatureView, product_id: str, binding: ProductBinding, resolved_from: dict[str, int]) -> Entry:
+def _unbound(state: RegistryState, bindings: Sequence[Entry]) -> list[Entry]:
+    return [e for e in bindings if e.product_id not in state.bindings.get((e.view, e.version), {})]
+
+
+def binding_entry(
+    view: FeatureView, product_id: str, binding: ProductBinding, resolved_from: Mapping[str, int]
+) -> Entry:
     body = binding_body(binding, resolved_from)
     return Entry(BINDING, view.name, view.version, product_id, hashlib.sha256(body.encode()).hexdigest(), body)

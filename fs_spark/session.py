@@ -239,6 +239,9 @@ def _session_settings(spark: SparkConfig | None, master: str | None) -> dict[str
         cores = str(_cores(master))
         # VACUUM lists a table's files in as many tasks as the second says, 10,000 by default.
         values |= _LOCAL | {
+            # Adaptive execution makes each stage a job of its own and plans anew behind it; partitions are as many as
+            # cores already.
+            "spark.sql.adaptive.enabled": "false",
             "spark.sql.shuffle.partitions": cores,
             "spark.sql.sources.parallelPartitionDiscovery.parallelism": cores,
         }

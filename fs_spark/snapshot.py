@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+import pyarrow as pa
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from fs_spark import names as n
 from fs_spark.conflicts import SWAPS, pause
@@ -41,11 +44,58 @@ class Snapshot:
             f"table {n.FILES} changed {SWAPS} times in a row while it was read. Hint: run the job again"
         )
 
+    @cached_property
+    def files(self) -> DataFrame:
+        """What of `files` the other tables are read by; held by the driver, which has read it already."""
+        return files_frame(self.tables, self.versions[n.FILES])
+
+    @cached_property
+    def told_units(self) -> frozenset[tuple[int, str, str]]:
+        """Number, name and unit of each test, as any kept file tells it; blanks and nulls left out."""
+        told = self.read(n.TESTS).select(n.TEST_NUM, n.TEST_NAME, F.trim("unit").alias("unit")).where("unit <> ''")
+        return frozenset((row[0], row[1], row[2]) for row in told.distinct().collect())
+
+    @cached_property
+    def _changed(self) -> dict[tuple[int, int | None], list[str]]:
+        return {}
+
+    def changed_lots(self, files: int, runs: int | None) -> list[str]:
+        """Lots of the files that came, went or were read anew since these versions of `files` and `wafer_runs`."""
+        if (files, runs) not in self._changed:
+            self._changed[files, runs] = self._changed_since(files, runs)
+        return self._changed[files, runs]
+
+    def _changed_since(self, files: int, earlier: int | None) -> list[str]:
+        then, now = (_kept_files(self.tables, version) for version in (files, self.versions[n.FILES]))
+        moved = sorted({file_id for file_id, _, _ in then ^ now})
+        if not moved:
+            return []
+        runs = self.tables.read(n.WAFER_RUNS, self.versions[n.WAFER_RUNS])
+        if earlier not in (None, self.versions[n.WAFER_RUNS]):  # a file read again may tell of another lot now
+            runs = runs.unionByName(self.tables.read(n.WAFER_RUNS, earlier))
+        named = self.tables.spark.createDataFrame(pa.table({n.FILE_ID: pa.array(moved, pa.string())}))
+        lots = runs.join(F.broadcast(named), n.FILE_ID, "left_semi").select(n.LOT_ID).distinct()
+        return [row[n.LOT_ID] for row in lots.collect() if row[n.LOT_ID] is not None]
+
     def kept_runs(self) -> DataFrame:
         """The kept rows of `wafer_runs`, with what `only_runs` needs."""
-        return kept_runs(self.tables.read(n.WAFER_RUNS, self.versions[n.WAFER_RUNS]), files=self.read(n.FILES))
+        return kept_runs(self.tables.read(n.WAFER_RUNS, self.versions[n.WAFER_RUNS]), files=self.files)
 
     def read(self, name: str) -> DataFrame:
         """A table's kept rows."""
         rows = self.tables.read(name, self.versions[name])
-        return rows if name == n.FILES else only_kept(rows, files=self.read(n.FILES))
+        return rows if name == n.FILES else only_kept(rows, files=self.files)
+
+
+def _kept_files(tables: Tables, version: int) -> set[tuple[str, str | None, str]]:
+    """Files whose rows count at a version of `files`, each with what its rows were made with and their batch."""
+    there = [name for name in (n.FILE_ID, "status", "settings", n.BATCH_ID) if name in tables.columns(n.FILES, version)]
+    rows = tables.rows(n.FILES, there, version=version).to_pylist()
+    return {(r[n.FILE_ID], r["settings"], r.get(n.BATCH_ID) or "") for r in rows if r["status"] in n.KEPT}
+
+
+def files_frame(tables: Tables, version: int | None = None) -> DataFrame:
+    """The columns of `files` that say which rows count, as a frame that Spark need not read."""
+    there = tables.columns(n.FILES, version)
+    wanted = [name for name in (n.FILE_ID, "path", "status", "settings", n.BATCH_ID) if name in there]
+    return tables.spark.createDataFrame(tables.rows(n.FILES, wanted, version=version))

@@ -131,14 +131,19 @@ class FeatureStore:
         Raises     ConfigError for every fault of the configuration; nothing is registered then
         """
         self.config.require()
-        from fs_spark.binding import bind_products
-        from fs_spark.registry import Registry
+        from fs_spark.binding import new_bindings
+        from fs_spark.registry import Entry, Registry
         from fs_spark.snapshot import Snapshot
 
+        def bindings(planned: RegistryState) -> list[Entry]:
+            if not self._tables.exists(n.FILES):
+                return []
+            return new_bindings(planned, self.config, Snapshot.newest(self._tables))
+
         registry = Registry(self._tables, since=self._since)
-        state, changes = registry.register(registry.state(), self.config.views, configuration=self.config.ingest_text())
-        if self._tables.exists(n.FILES):
-            bind_products(registry, state, self.config, Snapshot.newest(self._tables))
+        _, changes = registry.register(
+            registry.state(), self.config.views, configuration=self.config.ingest_text(), bindings=bindings
+        )
         return changes
 
     @_on_workers
@@ -276,6 +281,7 @@ class FeatureStore:
 
         Ingested tables give the rows of kept files; `die_tests` also `attempt`, `is_first` and `is_final`.
         """
+        from fs_spark.snapshot import files_frame
         from fs_spark.transforms.attempts import with_attempts
         from fs_spark.transforms.kept import only_kept
 
@@ -284,7 +290,7 @@ class FeatureStore:
             version = self._kept_version(table)
         rows = self._tables.read(table, version)
         if table in (n.WAFER_RUNS, n.DIE_TESTS, n.TESTS, n.TEST_RESULTS):
-            rows = only_kept(rows, files=self._tables.read(n.FILES))
+            rows = only_kept(rows, files=files_frame(self._tables))
         return with_attempts(rows) if table == n.DIE_TESTS else rows
 
     def _kept_version(self, table: str) -> int | None:

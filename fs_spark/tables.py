@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, Row, SparkSession
@@ -28,9 +29,13 @@ from fs_spark.conflicts import (
     is_conflict,
     pause,
 )
+from fs_spark.delta_log import LocalTable, local_folder
 from fs_spark.errors import RetentionError, SchemaError, TableConflictError
 from fs_spark.promises import RETENTION, VACUUMED_BY, Promise, is_running, own_mark
 from fs_spark.schemas import TableLayout
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +74,7 @@ class Tables:
     def __init__(self, spark: SparkSession, *, root: str | None, catalog: str | None, horizon: str) -> None:
         self.spark, self.root, self.catalog, self.horizon = spark, root, catalog, horizon
         self._known: set[str] = set()
+        self._folder = local_folder(spark, root) if catalog is None else None
 
     def identifier(self, name: str) -> str:
         """How SQL names the table."""
@@ -78,6 +84,18 @@ class Tables:
 
     def path(self, name: str) -> str:
         return f"{str(self.root).rstrip('/')}/{name}"
+
+    def _local(self, name: str, version: int | None = None) -> LocalTable | None:
+        """The table where this process can read its log by itself."""
+        return LocalTable.open(f"{self._folder}/{name}", version) if self._folder is not None else None
+
+    def _properties(self, name: str) -> dict[str, str] | None:
+        """What the table says of itself; None where it is not there."""
+        local = self._local(name)
+        if local is not None:
+            return local.properties
+        detail = self._detail(name)
+        return dict(detail["properties"]) if detail is not None and detail["format"] == "delta" else None
 
     def _detail(self, name: str) -> Row | None:
         try:
@@ -96,10 +114,10 @@ class Tables:
         """
         if name in self._known:
             return True
-        detail = self._detail(name)
-        if detail is None or detail["format"] != "delta":
+        properties = self._properties(name)
+        if properties is None:
             return False
-        promise = Promise.of(detail["properties"])
+        promise = Promise.of(properties)
         if promise.vacuumed_by is not None and not is_running(promise.vacuumed_by):
             log.warning("%s: a VACUUM was killed and left a low promise, which is put back", name)
             self._raise_promise(name, promise)
@@ -155,7 +173,7 @@ class Tables:
 
         for attempt in range(ATTEMPTS):
             self._retried(name, once, also=CREATED_BY_OTHERS)
-            if self._detail(name) is not None:
+            if self._properties(name) is not None:
                 return
             pause(attempt)
             if attempt > 1 and not self.catalog:
@@ -167,7 +185,7 @@ class Tables:
         )
 
     def _check_schema(self, name: str, wanted: StructType) -> None:
-        found = {f.name: f.dataType.simpleString() for f in self.read(name).schema.fields}
+        found = {f.name: f.dataType.simpleString() for f in self.delta(name).schema.fields}
         if set(found) < set(wanted.fieldNames()):
             found |= self._add_columns(name, [f for f in wanted.fields if f.name not in found and f.nullable])
         faults = [
@@ -194,7 +212,7 @@ class Tables:
                 name, lambda: self.spark.sql(f"ALTER TABLE {self.identifier(name)} ADD COLUMNS ({listed})").collect()
             )
         except AnalysisException:  # another job added them in the meantime
-            there = {f.name: f.dataType.simpleString() for f in self.read(name).schema.fields}
+            there = {f.name: f.dataType.simpleString() for f in self.delta(name).schema.fields}
             if not set(kinds) <= set(there):
                 raise
             return there
@@ -202,6 +220,35 @@ class Tables:
 
     def read(self, name: str, version: int | None = None) -> DataFrame:
         """A table as a DataFrame, newest or at a version.
+
+        Raises     RetentionError where that version is not there any more
+        """
+        local = self._local(name, version)
+        files = local.few_files() if local is not None else None
+        if local is not None and files is not None and all(map(os.path.exists, files)):
+            if not files:
+                return self.spark.createDataFrame([], local.schema)
+            return self.spark.read.schema(local.schema).parquet(*files)
+        return self.delta(name, version)
+
+    def rows(
+        self, name: str, columns: Sequence[str] | None = None, *, version: int | None = None, where: Any = None
+    ) -> pa.Table:
+        """Rows of a small table in memory, times in UTC; `where` is an expression of pyarrow.compute."""
+        local = self._local(name, version)
+        found = local.rows(columns, where) if local is not None else None
+        if found is not None:
+            return found
+        frame = self.delta(name, version)
+        table = (frame.select(*columns) if columns is not None else frame).toArrow()
+        return table.filter(where) if where is not None else table
+
+    def columns(self, name: str, version: int | None = None) -> list[str]:
+        local = self._local(name, version)
+        return local.schema.fieldNames() if local is not None else self.delta(name, version).columns
+
+    def delta(self, name: str, version: int | None = None) -> DataFrame:
+        """A table as Delta's own DataFrame, which stays at its newest version where none is named.
 
         Raises     RetentionError where that version is not there any more
         """
@@ -219,12 +266,18 @@ class Tables:
             ) from fault
         return frame
 
+    def row_count(self, name: str, version: int | None = None) -> int | None:
+        """How many rows the log says that a table has; None where it alone does not say."""
+        local = self._local(name, version)
+        return local.row_count() if local is not None else None
+
     def unreadable(self, name: str, version: int) -> str | None:
         """Why a version cannot be read, None where it can: its log and, as far as Arrow sees them, its data files."""
-        if self._detail(name) is None:
+        if self._properties(name) is None:
             return "the table is not there"
+        local = self._local(name, version)
         try:
-            files = self.read(name, version).inputFiles()
+            files = local.all_files() if local is not None else self.delta(name, version).inputFiles()
         except RetentionError as fault:
             return str(fault).splitlines()[0].split(" cannot be read: ")[-1]
         missing = [path for path in files if not _is_there(path)]
@@ -239,6 +292,10 @@ class Tables:
 
     def history(self, name: str, limit: int | None = None) -> list[Commit]:
         """Commits, newest first."""
+        local = self._local(name)
+        told = local.history(limit) if local is not None else None
+        if told is not None:
+            return told
         bound = f" LIMIT {limit}" if limit else ""
         described = self.spark.sql(f"DESCRIBE HISTORY {self.identifier(name)}{bound}")
         # microseconds: a datetime would come in the zone of this process, without saying so
@@ -247,6 +304,9 @@ class Tables:
 
     def version(self, name: str) -> int:
         """The newest version number."""
+        local = self._local(name)
+        if local is not None:
+            return local.version
         return self.history(name, limit=1)[0].version
 
     def watermark(self, name: str) -> dict[str, Any]:
@@ -276,8 +336,7 @@ class Tables:
 
     def promise(self, name: str) -> Promise:
         """How long the table promises to keep its versions."""
-        detail = self._detail(name)
-        return Promise.of(detail["properties"] if detail is not None else None)
+        return Promise.of(self._properties(name))
 
     def retention(self, name: str) -> tuple[str, str]:
         """How long the table promises to keep removed files, and its log: Delta's interval texts."""
@@ -326,7 +385,7 @@ class Tables:
 
     def _write(self, name: str, frame: DataFrame, mode: str, options: dict[str, str], *, ordered: bool = True) -> None:
         def once() -> None:
-            rows = frame.select(*self.read(name).columns) if ordered else frame
+            rows = frame.select(*self.columns(name)) if ordered else frame
             writer = rows.write.format("delta").mode(mode).options(**options)
             if self.catalog:
                 writer.saveAsTable(self.identifier(name))

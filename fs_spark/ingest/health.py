@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from fs_spark import names as n
 from fs_spark.conflicts import SWAPS, pause
 from fs_spark.ingest.batch import given_up
-from fs_spark.ingest.ledger import ROWS, Ledger, Pair, begin, remove, sweep
+from fs_spark.ingest.ledger import ROWS, Ledger, Pair, base_of, begin, remove, sweep
 from fs_spark.schemas import LAYOUTS
 from fs_spark.tables import Tables, is_one_of
 from fs_spark.transforms.kept import batch_of, only_kept
@@ -168,11 +168,7 @@ def _uncounted(tables: Tables) -> list[Pair]:
         running = {row[0] for row in lately.select(n.BATCH_ID).distinct().collect()}
     pairs_found = []
     for row in hidden.collect():
-        overtaken = row["counted"] is not None and _base(row["batch"]) <= _base(row["counted"])
+        overtaken = row["counted"] is not None and base_of(row["batch"]) <= base_of(row["counted"])
         if overtaken or row["batch"] not in running:
             pairs_found.append((row["batch"], row[n.FILE_ID]))
     return sorted(pairs_found)
-
-
-def _base(batch: str) -> int:
-    return int(batch.split("-")[0]) if batch else -1

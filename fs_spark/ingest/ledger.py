@@ -19,8 +19,6 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Final
 
-from pyspark.sql import functions as F
-
 from fs_spark import names as n
 from fs_spark.ingest.decide import StoredFile
 from fs_spark.schemas import BATCHES
@@ -30,7 +28,6 @@ log = logging.getLogger(__name__)
 
 ROWS: Final = (n.WAFER_RUNS, n.DIE_TESTS, n.TESTS, n.TEST_RESULTS)
 """The tables whose rows bear a batch."""
-_BASE: Final = "coalesce(try_cast(substring_index({}, '-', 1) AS bigint), -1)"
 Pair = tuple[str, str]
 """A batch and a file: the rows of one write of a file."""
 Holder = tuple[str, int]
@@ -49,13 +46,13 @@ class Ledger:
         if not tables.exists(n.FILES):
             return cls(-1, {})
         version = tables.version(n.FILES)
-        rows = tables.read(n.FILES, version)
-        wanted = (
+        wanted = [
             n.FILE_ID, "path", "status", "reason", "settings", "decompressed_bytes", "run_keys", "parts", n.LOT_ID,
             "dropped",
-        )  # fmt: skip
-        batch = F.col(n.BATCH_ID) if n.BATCH_ID in rows.columns else F.lit(None).cast("string").alias(n.BATCH_ID)
-        return cls(version, {row[n.FILE_ID]: StoredFile.of(row) for row in rows.select(*wanted, batch).collect()})
+        ]  # fmt: skip
+        batch = {} if n.BATCH_ID in tables.columns(n.FILES, version) else {n.BATCH_ID: None}
+        rows = tables.rows(n.FILES, wanted if batch else [*wanted, n.BATCH_ID], version=version).to_pylist()
+        return cls(version, {row[n.FILE_ID]: StoredFile.of(row | batch) for row in rows})
 
     @cached_property
     def runs(self) -> dict[str, Holder]:
@@ -127,15 +124,23 @@ def remove(tables: Tables, pairs: Iterable[Pair]) -> None:
 def _overtaken(tables: Tables) -> list[Pair]:
     if not tables.exists(n.BATCHES):
         return []
-    logged = tables.read(n.BATCHES).select(n.BATCH_ID, "state", F.explode("file_ids").alias(n.FILE_ID))
-    begun, swept = (logged.where(F.col("state") == state).drop("state") for state in ("begun", "swept"))
-    files = tables.read(n.FILES)
-    if n.BATCH_ID not in files.columns:
+    if n.BATCH_ID not in tables.columns(n.FILES):
         return []
-    counted = files.select(n.FILE_ID, F.col(n.BATCH_ID).alias("counted")).where("counted IS NOT NULL")
-    left = (
-        begun.join(counted, n.FILE_ID)
-        .where(f"{n.BATCH_ID} <> counted AND {_BASE.format(n.BATCH_ID)} <= {_BASE.format('counted')}")
-        .join(swept, [n.BATCH_ID, n.FILE_ID], "left_anti")
+    logged = tables.rows(n.BATCHES, [n.BATCH_ID, "state", "file_ids"]).to_pylist()
+    begun, swept = (
+        {(row[n.BATCH_ID], file_id) for row in logged if row["state"] == state for file_id in row["file_ids"]}
+        for state in ("begun", "swept")
     )
-    return [(row[n.BATCH_ID], row[n.FILE_ID]) for row in left.select(n.BATCH_ID, n.FILE_ID).distinct().collect()]
+    files = tables.rows(n.FILES, [n.FILE_ID, n.BATCH_ID]).to_pylist()
+    counted = {row[n.FILE_ID]: row[n.BATCH_ID] for row in files if row[n.BATCH_ID] is not None}
+    return [
+        (batch, file_id)
+        for batch, file_id in begun - swept
+        if file_id in counted and batch != counted[file_id] and base_of(batch) <= base_of(counted[file_id])
+    ]
+
+
+def base_of(batch: str) -> int:
+    """The version of `files` that a batch is based on; -1 for rows from before there were batches."""
+    number = batch.split("-")[0]
+    return int(number) if number.isdigit() else -1

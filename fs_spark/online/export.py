@@ -22,10 +22,13 @@ from fs_spark.online.sqlite import SqliteOnline
 from fs_spark.registry import RegistryState
 from fs_spark.tables import Tables
 from fs_spark.training.chosen import ChosenView, choose_views, require_materialized
+from fs_spark.training.outputs import arrow_batches
 
 log = logging.getLogger(__name__)
 
 _CHUNK: Final = 8192
+_AT_ONCE: Final = 1_000_000
+"""Rows that the driver may hold."""
 _STORED_TYPES: Final = {"double": "double", "int": "int", "boolean": "boolean"}
 
 
@@ -51,29 +54,12 @@ def newest_rows(rows: DataFrame, *, keys: Sequence[str], columns: Sequence[str])
     return newest.select(*keys, *(F.col(f"newest.{column}").alias(column) for column in wanted))
 
 
-def _arrow(rows: DataFrame) -> Iterator[pa.RecordBatch]:
-    """A frame as Arrow batches on this side, one partition in memory at a time."""
-    kinds = {"double": pa.float64(), "int": pa.int32(), "bigint": pa.int64(), "string": pa.string()}
-    kinds |= {"boolean": pa.bool_(), "timestamp": pa.int64()}
-    schema = pa.schema([(name, kinds[kind]) for name, kind in rows.dtypes])
-    # times cross as microseconds: a Python datetime would pass through the session's zone
-    micros = [F.unix_micros(name).alias(name) if kind == "timestamp" else F.col(name) for name, kind in rows.dtypes]
-    final = pa.schema(
-        [(name, pa.timestamp("us", "UTC") if kind == "timestamp" else kinds[kind]) for name, kind in rows.dtypes]
-    )
-    held: list[tuple[Any, ...]] = []
-
-    def batch() -> pa.RecordBatch:
-        columns = [pa.array(column, field.type) for column, field in zip(zip(*held, strict=True), schema, strict=True)]
-        return pa.RecordBatch.from_arrays([c.cast(f.type) for c, f in zip(columns, final, strict=True)], schema=final)
-
-    for row in rows.select(*micros).toLocalIterator():
-        held.append(tuple(row))
-        if len(held) == _CHUNK:
-            yield batch()
-            held = []
-    if held:
-        yield batch()
+def _arrow(rows: DataFrame, count: int | None) -> Iterator[pa.RecordBatch]:
+    """A frame as Arrow batches on this side: all at once where its source is small, else by partitions."""
+    if count is None or count > _AT_ONCE:
+        return arrow_batches(rows, rows=_CHUNK)
+    found: Iterator[pa.RecordBatch] = iter(rows.toArrow().to_batches(_CHUNK))
+    return found
 
 
 def _record(service: str, chosen: Sequence[ChosenView], tables: Tables) -> ServiceRecord:
@@ -112,7 +98,8 @@ def export_service(
             log.info("%s: reading the newest rows at Delta version %d", view.view, view.delta_version)
             stored = tables.read(c.view.table, view.delta_version)
             newest = newest_rows(stored, keys=view.keys, columns=view.schema.names)
-            yield ViewRows(view.view, view.keys, view.schema, view.delta_version, _arrow(newest))
+            count = tables.row_count(c.view.table, view.delta_version)
+            yield ViewRows(view.view, view.keys, view.schema, view.delta_version, _arrow(newest, count))
 
     report = writer.publish(record, rows(), seen=found[0] if found is not None else 0)
     if report.overtaken:

@@ -19,12 +19,12 @@ from fs_spark.registry import RegistryState
 from fs_spark.schemas import TRAINING_SETS, TableLayout
 from fs_spark.tables import Tables
 from fs_spark.training.chosen import ChosenView, Prefix, choose_views
-from fs_spark.training.content import column_digests, digest_of, empty_shares, unkept
+from fs_spark.training.content import content_of, digest_and_seen, digest_of, unkept
 from fs_spark.training.manifest import FORMAT, code_versions
-from fs_spark.training.pinned import joined_views, pin_views, pinned_frames
+from fs_spark.training.pinned import joined_views, pin_views, pinned_frames, stored_rows
 from fs_spark.training.rules import PinnedTable, TrainingRules
 from fs_spark.training.saved import TrainingSet, find_manifest, opened, pinned_spine
-from fs_spark.training.statistics import heavy_keys, spine_statistics
+from fs_spark.training.statistics import heavy_keys, pruning_keys, pruning_of
 from fs_spark.transforms.as_of import as_of_join
 from fs_spark.transforms.as_of_view import check_join
 
@@ -122,7 +122,8 @@ def build_training_set(
     rows = given.select("*").persist(StorageLevel.DISK_ONLY)
     joined = None
     try:
-        spine_digest, spine_rows = digest_of(rows)
+        first = pruning_keys([view.keys for view in views])
+        spine_digest, spine_rows, seen = digest_and_seen(rows, time=timestamp, keys=first)
         request = {
             "format": FORMAT,
             "name": name,
@@ -142,19 +143,17 @@ def build_training_set(
         if before is not None and {key: before.get(key) for key in request} == json.loads(json.dumps(request)):
             log.info("training set %s exists with these very inputs", name)
             return opened(tables, before)
-        pruning = spine_statistics(rows, views, timestamp)
-        heavy = heavy_keys(rows, views, timestamp, spine_rows)
-        joined = as_of_join(rows, views, timestamp=timestamp, pruning=pruning, heavy=heavy)
+        heavy = heavy_keys(rows, views, timestamp, spine_rows, stored=stored_rows(tables, pinned))
+        joined = as_of_join(rows, views, timestamp=timestamp, pruning=pruning_of(seen), heavy=heavy)
         joined = joined.persist(StorageLevel.DISK_ONLY)
-        digest, count = digest_of(joined)
+        found = content_of(joined, {f"{p['view']}__v{p['version']}": [o for o, _ in p["columns"]] for p in pinned})
+        digest, count = found.digest, found.rows
         log.info("%s: joined, digest %s", name, digest[:12])
         if before is not None:
             if before["content"]["digest"] == digest:
                 return opened(tables, before)
             raise _taken(before, count, digest)
-        of_view = {f"{p['view']}__v{p['version']}": [out for out, _ in p["columns"]] for p in pinned}
-        empty = empty_shares(joined, of_view)
-        for view, share in empty.items():
+        for view, share in found.empty.items():
             if share:
                 log.warning("%s: no feature of %s in %.1f %% of %d rows", name, view, 100 * share, count)
         content = {
@@ -163,8 +162,8 @@ def build_training_set(
             "delta_version": None,
             "rows": count,
             "digest": digest,
-            "columns": column_digests(joined),
-            "empty": empty,
+            "columns": found.columns,
+            "empty": found.empty,
         }
         manifest = {**request, "content": content, "code": code_versions(tables.spark)}
         if rules.keep != "manifest":

@@ -3,13 +3,15 @@ differ."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType, NullType
 
-from fs_spark.transforms.digest import combine_digests, partition_digests
+from fs_spark.transforms.digest import Seen, combine_digests, partition_digests
 from fs_spark.transforms.ordering import is_orderable
 
 
@@ -28,24 +30,61 @@ def digest_of(frame: DataFrame) -> tuple[str, int]:
     return combine_digests(parts, list(frame.dtypes))
 
 
+def digest_and_seen(frame: DataFrame, *, time: str, keys: Sequence[str]) -> tuple[str, int, Seen]:
+    """Digest and row count, and in the same pass the range of a time and the values of keys that have few."""
+    rows = partition_digests(frame, time=time, keys=keys).collect()
+    seen = Seen(time, keys)
+    for row in rows:
+        seen.add(row["seen"])
+    return *combine_digests([(row["digest"], row["rows"]) for row in rows], list(frame.dtypes)), seen
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a frame holds; `columns` are digests by column, `empty` shares of rows without any feature by view."""
+
+    digest: str
+    rows: int
+    columns: dict[str, str]
+    empty: dict[str, float]
+
+
+def content_of(frame: DataFrame, outputs: Mapping[str, Sequence[str]]) -> Content:
+    """All that a manifest says of a frame's rows, in one pass."""
+    told = Observation()
+    digest, rows = digest_of(frame.observe(told, *_column_sums(frame.columns), *_empty_counts(outputs)))
+    found = told.get
+    return Content(digest, rows, _as_digests(frame.columns, found), _as_shares(outputs, found, rows))
+
+
 def column_digests(frame: DataFrame) -> dict[str, str]:
     """Of each column the sum of its values' hashes, exact in any order: `sum:nulls`."""
+    return _as_digests(frame.columns, frame.agg(*_column_sums(frame.columns)).collect()[0].asDict())
+
+
+def _column_sums(columns: Sequence[str]) -> list[Column]:
     wanted = []
-    for at, name in enumerate(frame.columns):
+    for at, name in enumerate(columns):
         column = F.col(f"`{name}`")
         wanted.append(F.sum(F.xxhash64(column).cast("decimal(38,0)")).alias(f"sum_{at}"))
         wanted.append(F.count_if(column.isNull()).alias(f"nulls_{at}"))
-    row = frame.agg(*wanted).collect()[0]
-    return {name: f"{int(row[f'sum_{at}'] or 0):x}:{row[f'nulls_{at}']}" for at, name in enumerate(frame.columns)}
+    return wanted
 
 
-def empty_shares(frame: DataFrame, outputs: dict[str, list[str]]) -> dict[str, float]:
-    """By view, the share of rows in which all of its features are null."""
-    wanted = [F.count(F.lit(1)).alias("rows")]
+def _as_digests(columns: Sequence[str], found: Mapping[str, Any]) -> dict[str, str]:
+    return {name: f"{int(found[f'sum_{at}'] or 0):x}:{found[f'nulls_{at}']}" for at, name in enumerate(columns)}
+
+
+def _empty_counts(outputs: Mapping[str, Sequence[str]]) -> list[Column]:
+    """By view, in how many rows all of its features are null."""
+    wanted = []
     for at, columns in enumerate(outputs.values()):
         none = F.lit(True)
         for name in columns:
             none = none & F.col(f"`{name}`").isNull()
         wanted.append(F.count_if(none).alias(f"empty_{at}"))
-    row = frame.agg(*wanted).collect()[0]
-    return {view: row[f"empty_{at}"] / row["rows"] if row["rows"] else 0.0 for at, view in enumerate(outputs)}
+    return wanted
+
+
+def _as_shares(outputs: Mapping[str, Sequence[str]], found: Mapping[str, Any], rows: int) -> dict[str, float]:
+    return {view: (found[f"empty_{at}"] or 0) / rows if rows else 0.0 for at, view in enumerate(outputs)}

@@ -49,13 +49,22 @@ def pin_views(tables: Tables, chosen: Sequence[ChosenView], rules: TrainingRules
     return pinned
 
 
+def stored_rows(tables: Tables, pinned: Sequence[Mapping[str, Any]]) -> dict[str, int | None]:
+    """How many rows each view has, as `heavy_keys` asks; None where the log alone does not say."""
+    return {_name(p): tables.row_count(p["table"], p["delta_version"]) for p in pinned}
+
+
+def _name(pinned: Mapping[str, Any]) -> str:
+    return f"{pinned['view']}__v{pinned['version']}".replace(".", "_")
+
+
 def joined_views(pinned: Sequence[Mapping[str, Any]], frames: Mapping[str, DataFrame]) -> list[AsOfView]:
     """What to join; `frames` are the views' rows by table."""
     views = []
     for p in pinned:
         views.append(
             AsOfView(
-                name=f"{p['view']}__v{p['version']}".replace(".", "_"),
+                name=_name(p),
                 frame=frames[p["table"]],
                 keys=tuple(p["keys"]),
                 columns=dict(p["columns"]),

@@ -14,10 +14,10 @@ from fs_spark.materialize import view_rows
 from fs_spark.registry import RegistryState
 from fs_spark.snapshot import Snapshot
 from fs_spark.tables import Tables
-from fs_spark.training.content import column_digests, digest_of
-from fs_spark.training.pinned import joined_views, pinned_frames
+from fs_spark.training.content import column_digests, digest_and_seen, digest_of
+from fs_spark.training.pinned import joined_views, pinned_frames, stored_rows
 from fs_spark.training.saved import TrainingSet, find_manifest, manifests, spine_of
-from fs_spark.training.statistics import heavy_keys, spine_statistics
+from fs_spark.training.statistics import heavy_keys, pruning_keys, pruning_of
 from fs_spark.transforms.as_of import as_of_join
 from fs_spark.transforms.units import plan_of_view
 
@@ -98,18 +98,19 @@ def reproduce_training_set(
         raise FeatureNotFoundError(f"training set {name!r} does not exist.\n{did_you_mean(name, manifests(tables))}")
     _check_versions(tables, manifest, from_source=from_source)
     spine = spine_of(tables, manifest)
-    spine_digest, spine_rows = digest_of(spine)
+    views, timestamp = manifest["views"], manifest["timestamp"]
+    keys = pruning_keys([view["keys"] for view in views])
+    spine_digest, spine_rows, seen = digest_and_seen(spine, time=timestamp, keys=keys)
     if spine_digest != manifest["spine"]["digest"]:
         raise ReproductionError(f"the stored spine of {name!r} is not the one of its manifest: its table was changed")
-    views, timestamp = manifest["views"], manifest["timestamp"]
     stored = joined_views(views, pinned_frames(tables, views)) if not from_source else None
     if stored is None:
-        keyed = [c for c in ("lot_id",) if c in spine.columns]
-        lots = [row[0] for row in spine.select(*keyed).distinct().collect() if row[0] is not None] if keyed else None
+        seen_lots = seen.keys.get("lot_id")
+        lots = [str(lot) for lot in sorted(seen_lots)] if seen_lots is not None else None
         stored = joined_views(views, _frames_from_source(tables, state, manifest, lots))
-    pruning = spine_statistics(spine, stored, timestamp)
-    heavy = heavy_keys(spine, stored, timestamp, spine_rows) if not from_source else []
-    rebuilt = as_of_join(spine, stored, timestamp=timestamp, pruning=pruning, heavy=heavy)
+    counts = stored_rows(tables, views)
+    heavy = heavy_keys(spine, stored, timestamp, spine_rows, stored=counts) if not from_source else []
+    rebuilt = as_of_join(spine, stored, timestamp=timestamp, pruning=pruning_of(seen), heavy=heavy)
     log.info("%s: %d spine rows are joined with %d views", name, spine_rows, len(views))
     digest, rows = digest_of(rebuilt)
     others = _other_kernels(state, manifest) if from_source else []

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from fs_spark import names as n
@@ -121,8 +121,8 @@ def manifests(tables: Tables) -> dict[str, dict[str, Any]]:
     """Every saved manifest by name."""
     if not tables.exists(n.TRAINING_SETS):
         return {}
-    by_name: dict[str, list[Row]] = {}
-    for row in tables.read(n.TRAINING_SETS).select("name", "manifest").collect():
+    by_name: dict[str, list[Mapping[str, str]]] = {}
+    for row in tables.rows(n.TRAINING_SETS, ["name", "manifest"]).to_pylist():
         by_name.setdefault(row["name"], []).append(row)
     return {name: read_manifest(_first(rows)["manifest"], name) for name, rows in sorted(by_name.items())}
 
@@ -131,14 +131,18 @@ def find_manifest(tables: Tables, name: str, version: int | None = None) -> dict
     """The saved manifest of this name (at a version of their table); of several, by `_first`, the same one always."""
     if not tables.exists(n.TRAINING_SETS):
         return None
-    rows = tables.read(n.TRAINING_SETS, version).where(F.col("name") == name).collect()
+    import pyarrow.compute as pc
+
+    rows = tables.rows(
+        n.TRAINING_SETS, ["name", "manifest"], version=version, where=pc.field("name") == name
+    ).to_pylist()
     return read_manifest(_first(rows)["manifest"], name) if rows else None
 
 
-def _first(rows: Sequence[Row]) -> Row:
+def _first(rows: Sequence[Mapping[str, str]]) -> Mapping[str, str]:
     """Of the manifests that builds at once saved under one name, before that was refused: the least kept version."""
 
-    def order(row: Row) -> tuple[int, str]:
+    def order(row: Mapping[str, str]) -> tuple[int, str]:
         kept = json.loads(row["manifest"]).get("content", {}).get("delta_version")
         return (kept if kept is not None else -1, row["manifest"])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -10,9 +10,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from fs_spark.transforms.as_of_view import AsOfView, HeavyKey, Pruning
+from fs_spark.transforms.digest import Seen
 
-MOST_VALUES: Final = 1000
-"""Of a key in a filter; beyond it the times alone prune."""
 HEAVY_ROWS: Final = 2_000_000
 """Rows of one key that are worth to be cut by time: a task sorts about as many in a few seconds."""
 MOST_CUTS: Final = 15
@@ -24,28 +23,36 @@ def _moment(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
-def spine_statistics(spine: DataFrame, views: Sequence[AsOfView], timestamp: str) -> Pruning:
-    """The spine's least and greatest time, and the values of the first key of the views where there are few."""
-    row = spine.agg(F.min(F.unix_micros(timestamp)), F.max(F.unix_micros(timestamp))).collect()[0]
-    earliest, latest = (None if value is None else _moment(value) for value in row)
-    keys: dict[str, list[Any]] = {}
-    for key in {view.keys[0] for view in views}:
-        found = spine.select(key).where(F.col(key).isNotNull()).distinct().limit(MOST_VALUES + 1).collect()
-        if len(found) <= MOST_VALUES:
-            keys[key] = sorted(value for (value,) in found)
-    return Pruning(keys, earliest, latest)
+def pruning_keys(keys: Sequence[Sequence[str]]) -> list[str]:
+    """The keys whose values in the spine can prune views of these keys: the first of each."""
+    return sorted({of_view[0] for of_view in keys})
+
+
+def pruning_of(seen: Seen) -> Pruning:
+    """What the rows of a spine have shown: least and greatest time, and the values of keys that have few."""
+    earliest, latest = (None, None) if seen.times is None else map(_moment, seen.times)
+    return Pruning({k: sorted(values) for k, values in seen.keys.items() if values is not None}, earliest, latest)
 
 
 def heavy_keys(
-    spine: DataFrame, views: Sequence[AsOfView], timestamp: str, spine_rows: int, *, rows: int = HEAVY_ROWS
+    spine: DataFrame,
+    views: Sequence[AsOfView],
+    timestamp: str,
+    spine_rows: int,
+    *,
+    rows: int = HEAVY_ROWS,
+    stored: Mapping[str, int | None] | None = None,
 ) -> list[HeavyKey]:
     """Values of the views' shortest keys that have more than `rows` rows in the spine or in a view, with cuts of
-    about equal weight. Small inputs are not looked at.
+    about equal weight. Small inputs are not looked at; `stored` are the views' row counts where they are known.
     """
     shortest = min((view.keys for view in views), key=len)
     inputs = [(spine, timestamp)] if spine_rows > rows else []
     for view in views:
-        if set(shortest) <= set(view.keys) and view.frame.count() > rows:  # a Delta table knows it without reading
+        if not set(shortest) <= set(view.keys):
+            continue
+        count = (stored or {}).get(view.name)
+        if (count if count is not None else view.frame.count()) > rows:
             inputs.append((view.frame, view.event_timestamp))
     found: dict[tuple[Any, ...], tuple[int, list[int]]] = {}
     for frame, time in inputs:

@@ -8,15 +8,19 @@ for Collision-free Hashing, 1997: AdHash].
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 _MODULUS = 1 << 128
-_SCHEMA = "digest string, rows bigint"
+_SCHEMA = "digest string, rows bigint, seen string"
+MOST_VALUES = 1000
+"""So many different values of a key are worth to be told."""
 
 
 def _cells(column: pa.Array) -> list[bytes]:
@@ -41,19 +45,70 @@ def _cells(column: pa.Array) -> list[bytes]:
     return [b"\0" if t is None else b"\1" + len(t).to_bytes(4, "little") + t for t in texts]
 
 
-def _partition_digest(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    total, rows = 0, 0
-    for batch in batches:
-        for row in zip(*(_cells(column) for column in batch.columns), strict=True):
-            total += int.from_bytes(hashlib.blake2b(b"".join(row), digest_size=16).digest(), "little")
-        rows += batch.num_rows
-    out = {"digest": [f"{total % _MODULUS:032x}"], "rows": [rows]}
-    yield pa.RecordBatch.from_pydict(out, schema=pa.schema([("digest", pa.string()), ("rows", pa.int64())]))
+class Seen:
+    """Least and greatest time of a column, and the values of some keys where they are few: texts and integers."""
+
+    def __init__(self, time: str | None, keys: Sequence[str]) -> None:
+        self.time = time
+        self.times: tuple[int, int] | None = None
+        self.keys: dict[str, set[str | int] | None] = {key: set() for key in keys}
+
+    def look(self, batch: pa.RecordBatch) -> None:
+        if self.time is not None:
+            micros = batch.column(self.time).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+            self._widen(*(value.as_py() for value in pc.min_max(micros).values()))
+        for key in self.keys:
+            column = batch.column(key)
+            if not (pa.types.is_string(column.type) or pa.types.is_integer(column.type)):
+                self.keys[key] = None
+            elif self.keys[key] is not None:
+                self._add(key, pc.drop_null(pc.unique(column)).to_pylist())
+
+    def _widen(self, least: int | None, greatest: int | None) -> None:
+        if least is not None and greatest is not None:
+            before = self.times or (least, greatest)
+            self.times = min(before[0], least), max(before[1], greatest)
+
+    def _add(self, key: str, values: Sequence[str | int]) -> None:
+        known = self.keys[key]
+        joined = None if known is None else known.union(values)
+        self.keys[key] = joined if joined is not None and len(joined) <= MOST_VALUES else None
+
+    def to_json(self) -> str:
+        keys = {key: values if values is None else sorted(values) for key, values in self.keys.items()}
+        return json.dumps({"times": self.times, "keys": keys})
+
+    def add(self, text: str) -> None:
+        """What another part of the rows has shown."""
+        other = json.loads(text)
+        self._widen(*(other["times"] or (None, None)))
+        for key, values in other["keys"].items():
+            if values is None:
+                self.keys[key] = None
+            else:
+                self._add(key, values)
 
 
-def partition_digests(frame: DataFrame) -> DataFrame:
-    """One (digest, rows) per partition; `combine_digests` adds them up."""
-    return frame.mapInArrow(_partition_digest, _SCHEMA)
+def _partition_digest(
+    time: str | None, keys: Sequence[str]
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def digest(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        total, rows, seen = 0, 0, Seen(time, keys)
+        for batch in batches:
+            for row in zip(*(_cells(column) for column in batch.columns), strict=True):
+                total += int.from_bytes(hashlib.blake2b(b"".join(row), digest_size=16).digest(), "little")
+            rows += batch.num_rows
+            seen.look(batch)
+        out = {"digest": [f"{total % _MODULUS:032x}"], "rows": [rows], "seen": [seen.to_json()]}
+        schema = pa.schema([("digest", pa.string()), ("rows", pa.int64()), ("seen", pa.string())])
+        yield pa.RecordBatch.from_pydict(out, schema=schema)
+
+    return digest
+
+
+def partition_digests(frame: DataFrame, *, time: str | None = None, keys: Sequence[str] = ()) -> DataFrame:
+    """One (digest, rows, seen) per partition; `combine_digests` and `Seen` add them up."""
+    return frame.mapInArrow(_partition_digest(time, keys), _SCHEMA)
 
 
 def combine_digests(parts: list[tuple[str, int]], columns: list[tuple[str, str]]) -> tuple[str, int]:
@@ -66,5 +121,5 @@ def combine_digests(parts: list[tuple[str, int]], columns: list[tuple[str, str]]
 
 def unit_checksum(columns: list[str]) -> Column:
     """Sum of row hashes inside a group, exact in any order: tells whether a recomputed unit differs from the stored."""
-    cells = [cell for c in columns for cell in (F.col(c), F.col(c).isNull())]
-    return F.sum(F.xxhash64(*cells).cast("decimal(38,0)"))
+    cells = ", ".join(f"`{c}`, `{c}` IS NULL" for c in columns)
+    return F.expr(f"sum(CAST(xxhash64({cells}) AS DECIMAL(38,0)))")

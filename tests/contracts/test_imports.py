@@ -30,6 +30,7 @@ LEVELS = {
     "commits": 3,
     "conflicts": 3,
     "promises": 4,
+    "delta_log": 4,
     "tables": 5,
     "registry": 6,
     "ingest": 6,

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
 from fs_spark.errors import RequestError, SchemaError
-from fs_spark.training.statistics import heavy_keys, spine_statistics
+from fs_spark.training.content import digest_and_seen
+from fs_spark.training.statistics import heavy_keys, pruning_keys, pruning_of
 from fs_spark.transforms import AsOfView, as_of_join, as_of_row
 from fs_spark.transforms.as_of_view import HeavyKey, Pruning
 from tests.oracles.as_of import as_of
@@ -203,7 +204,8 @@ def test_heavy_keys_and_pruning_are_found_from_the_inputs(spark: SparkSession) -
     assert [dict(one.values) for one in heavy] == [{"customer": 1}]
     assert len(heavy[0].cuts) > 1
     assert heavy_keys(spine, views, "event_timestamp", len(spine_rows)) == []
-    known = spine_statistics(spine, views, "event_timestamp")
+    keys = pruning_keys([view.keys for view in views])
+    known = pruning_of(digest_and_seen(spine, time="event_timestamp", keys=keys)[2])
     times = [row["event_timestamp"] for row in spine_rows]
     assert known == Pruning({"customer": [1, 2]}, moment(min(times)), moment(max(times)))
     found = rows_of(as_of_join(spine, views, pruning=known, heavy=heavy))

@@ -1,0 +1,126 @@
+"""A Delta table as the driver can read it by itself: its log, its properties, and the rows of a small one.
+
+Spark reads a table's log by jobs of its own: six for the first look at a version, a second and more where nothing else
+is to do. Where the table lies in a folder of this machine delta-rs reads the log in milliseconds. Everything here has
+the answer None where that cannot be done (object stores, catalogs, a feature that is not known here), and Spark is
+asked then. Nothing is ever written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pyspark.sql.types import StructType
+
+from fs_spark.commits import Commit
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from deltalake import DeltaTable
+    from pyspark.sql import SparkSession
+
+FEW_FILES: Final = 32
+"""So many files Spark lists on the driver; a table with more is left to Delta, which leaves out files by their
+statistics."""
+_KNOWN_FEATURES: Final = frozenset({"deletionVectors", "timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"})
+_PATTERN: Final = re.compile(r"[\[\]{}*?\\]")
+
+
+def local_folder(spark: SparkSession, root: str | None) -> str | None:
+    """The store's folder on this machine; None where the session's files may be others than ours."""
+    if root is None or type(spark).__module__.startswith("pyspark.sql.connect"):
+        return None
+    folder = root.removeprefix("file://").removeprefix("file:")
+    return folder if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", folder) is None else None
+
+
+@dataclass(frozen=True)
+class LocalTable:
+    """A Delta table of this machine at one of its versions."""
+
+    _table: DeltaTable
+
+    @classmethod
+    def open(cls, path: str, version: int | None = None) -> LocalTable | None:
+        """None where there is no Delta table, or not that version, or one that delta-rs does not know."""
+        if not (Path(path) / "_delta_log").is_dir():
+            return None
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
+
+        try:
+            return cls(DeltaTable(path, version=version))
+        except (DeltaError, OSError):
+            return None
+
+    @property
+    def version(self) -> int:
+        return int(self._table.version())
+
+    @property
+    def properties(self) -> dict[str, str]:
+        return {key: value for key, value in self._table.metadata().configuration.items() if value is not None}
+
+    @property
+    def schema(self) -> StructType:
+        return StructType.fromJson(json.loads(self._table.schema().to_json()))
+
+    def history(self, limit: int | None) -> list[Commit] | None:
+        """Commits, newest first."""
+        try:
+            told = self._table.history(limit)
+        except Exception:  # a log that others have cut
+            return None
+        return [Commit.logged(one) for one in told] if all("version" in one for one in told) else None
+
+    def files(self) -> list[str] | None:
+        """Its data files, where their rows are the table's rows just as they stand in them."""
+        protocol = self._table.protocol()
+        if set(protocol.reader_features or ()) - _KNOWN_FEATURES or self._table.metadata().partition_columns:
+            return None
+        if protocol.min_reader_version == 2:  # names of columns are mapped
+            return None
+        if "deletionVectors" in (protocol.reader_features or ()) and self._table.deletion_vectors().read_all().num_rows:
+            return None
+        return self.all_files()
+
+    def all_files(self) -> list[str]:
+        """Its data files, whatever of their rows was taken out since."""
+        return [str(file) for file in self._table.file_uris()]
+
+    def row_count(self) -> int | None:
+        """Rows, as the log counts them in each file."""
+        if self.files() is None:
+            return None
+        import pyarrow as pa
+
+        counts = pa.table(self._table.get_add_actions()).column("num_records")
+        return sum(counts.to_pylist()) if counts.null_count == 0 else None
+
+    def few_files(self) -> list[str] | None:
+        """Its files for Spark's own reader of parquet, where they are few and Spark takes their names as they are."""
+        files = self.files()
+        if files is None or len(files) > FEW_FILES or any(map(_PATTERN.search, files)):
+            return None
+        return files
+
+    def rows(self, columns: Sequence[str] | None, where: Any = None) -> pa.Table | None:
+        """Rows in memory; `where` is an expression of pyarrow.compute, times are in UTC."""
+        files = self.files()
+        if files is None:
+            return None
+        import pyarrow as pa
+        import pyarrow.dataset as ds
+
+        schema = pa.schema(self._table.schema().to_arrow())
+        if not files:
+            empty = schema.empty_table()
+            return empty.select(list(columns)) if columns is not None else empty
+        reading = ds.ParquetReadOptions(coerce_int96_timestamp_unit="us")
+        found = ds.dataset(files, schema=schema, format=ds.ParquetFileFormat(read_options=reading))
+        return found.to_table(columns=list(columns) if columns is not None else None, filter=where)
