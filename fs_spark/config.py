@@ -86,6 +86,8 @@ class SparkConfig(_Hiding):
     settings: dict[str, str] = {}
     cache_folder: Path | None = None
     """Where compiled functions are kept, on this machine and on the executors'; absolute."""
+    quick_start: bool = True
+    """Whether the JVM of a local session takes jars and an archive of its classes from the cache folder."""
 
 
 class StoreConfig(_Hiding):

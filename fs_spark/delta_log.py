@@ -87,10 +87,6 @@ class LocalTable:
             return None
         if "deletionVectors" in (protocol.reader_features or ()) and self._table.deletion_vectors().read_all().num_rows:
             return None
-        return self.all_files()
-
-    def all_files(self) -> list[str]:
-        """Its data files, whatever of their rows was taken out since."""
         return [str(file) for file in self._table.file_uris()]
 
     def row_count(self) -> int | None:

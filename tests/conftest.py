@@ -14,6 +14,18 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 
 
+_TOGETHER = ("store", "leaks", "training", "faults", "jobs")
+"""Folders whose tests share a store that takes a minute to make."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Which tests run in one process where several share the work: those of a file, or of a folder with a store."""
+    for item in items:
+        parts = item.path.relative_to(ROOT).parts
+        shared = parts[0] == "tests" and parts[1] in _TOGETHER
+        item.add_marker(pytest.mark.xdist_group("/".join(parts[:2] if shared else parts)))
+
+
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """The one session of the whole run: a Delta session takes 10 s to start and to warm up."""
@@ -24,7 +36,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         app_name="fs_spark-tests",
         settings={
             "spark.driver.memory": "2g",
-            "spark.driver.extraJavaOptions": "-XX:+UseParallelGC -Xss4m",
+            "spark.driver.extraJavaOptions": "-Xss4m -XX:+UseSerialGC",
             "spark.sql.shuffle.partitions": "2",
             "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse")),
         },

@@ -57,9 +57,9 @@ def newest_rows(rows: DataFrame, *, keys: Sequence[str], columns: Sequence[str])
 def _arrow(rows: DataFrame, count: int | None) -> Iterator[pa.RecordBatch]:
     """A frame as Arrow batches on this side: all at once where its source is small, else by partitions."""
     if count is None or count > _AT_ONCE:
-        return arrow_batches(rows, rows=_CHUNK)
-    found: Iterator[pa.RecordBatch] = iter(rows.toArrow().to_batches(_CHUNK))
-    return found
+        yield from arrow_batches(rows, rows=_CHUNK)
+    else:
+        yield from rows.toArrow().to_batches(_CHUNK)
 
 
 def _record(service: str, chosen: Sequence[ChosenView], tables: Tables) -> ServiceRecord:

@@ -85,8 +85,10 @@ def _ftr_text(data: Any, at: Any, end: Any, big: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def _grown(table: Any) -> Any:
-    larger = np.full((table.shape[0] * 2, table.shape[1]), -1, table.dtype)
-    larger[: table.shape[0]] = table
+    larger = np.empty((table.shape[0] * 2, table.shape[1]), np.int64)
+    for row in range(larger.shape[0]):  # assigning a slice takes five seconds to compile
+        for column in range(table.shape[1]):
+            larger[row, column] = table[row, column] if row < table.shape[0] else -1
     return larger
 
 

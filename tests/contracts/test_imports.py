@@ -25,6 +25,7 @@ LEVELS = {
     "config": 3,
     "schemas": 3,
     "jvm": 3,
+    "quick_start": 3,
     "transforms": 4,
     "session": 4,
     "commits": 3,
@@ -55,6 +56,7 @@ LEVELS = {
 ALLOWED = {
     ("compiled", "names"),
     ("kernels", "wafer"),
+    ("quick_start", "jvm"),
     ("synth", "stdf"),
     ("config", "inputs"),
     ("binding", "registry"),

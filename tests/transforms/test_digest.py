@@ -26,7 +26,8 @@ def column_digest(values: list[Any], kind: pa.DataType) -> str:
 
 
 def table_digest(table: pa.Table) -> str:
-    parts = [(row["digest"], row["rows"]) for b in _partition_digest(iter(table.to_batches())) for row in b.to_pylist()]
+    found = _partition_digest(None, ())(iter(table.to_batches()))
+    parts = [(row["digest"], row["rows"]) for b in found for row in b.to_pylist()]
     return combine_digests(parts, [(field.name, str(field.type)) for field in table.schema])[0]
 
 

@@ -1,0 +1,194 @@
+"""What makes the JVM of a local session start fast: Delta's jars without Ivy, and an archive of loaded classes.
+
+Of a cold start (a session, then a first read of a Delta table) most is spent on loading and verifying 20,000 classes
+and on compiling what runs for a few seconds only. So a session that is started here
+
+- takes Delta's jars from our cache folder, where the first session that fetched them has put them;
+- maps an archive of its classes (JEP 350, dynamic class-data sharing), which the first session that ran to its end has
+  written when its JVM ended, beside the next one;
+- hands methods to the slow, optimizing compiler C2 later than the JVM would: a job of minutes still gets there.
+
+Nothing of it can fail: what is missing, is of another Java, cannot be read or written, or is broken, is left out, and
+the JVM itself checks an archive before it uses it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shlex
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlparse
+
+from fs_spark.jvm import JavaHome, user_cache
+from fs_spark.names import CACHE_FOLDER
+
+log = logging.getLogger(__name__)
+
+JAVA_OPTIONS: Final = "spark.driver.extraJavaOptions"
+CLASS_PATH: Final = "spark.driver.extraClassPath"
+LATE_C2: Final = (
+    "-XX:Tier4InvocationThreshold=50000",
+    "-XX:Tier4MinInvocationThreshold=6000",
+    "-XX:Tier4CompileThreshold=150000",
+    "-XX:Tier4BackEdgeThreshold=400000",
+)
+"""Ten times the JVM's own thresholds of C2."""
+_QUIET: Final = ("-Xlog:cds=off", "-Xlog:cds+dynamic=off")
+_NEEDED_BYTES: Final = 1 << 30
+"""Free space below which no archive of some 200 MB is written."""
+_KEPT: Final = 2
+"""So many archives stay: one is made anew where Java, Spark, Delta or the options change."""
+_DEAD_AFTER_S: Final = 3600
+_WRAPPER: Final = """\
+#!/bin/sh
+# Written by fs_spark.quick_start: a JVM that ended well leaves the archive of its classes for those that come.
+{java} "$@"
+code=$?
+if [ -e {part} ]; then  # Spark's launcher, which comes first, writes none
+  if [ $code = 0 ] && [ -s {part} ]; then mv -f {part} {archive}; else rm -f {part}; fi
+  rm -rf {home}
+fi
+exit $code
+"""
+
+
+@dataclass(frozen=True)
+class Start:
+    """How to start a JVM: settings of the session, and the folder to put into JAVA_HOME."""
+
+    settings: dict[str, str]
+    java_home: Path
+    is_first: bool
+    """Whether Delta's jars are fetched by this session and should be kept."""
+
+
+def cache_folder(environ: Mapping[str, str] | None = None) -> Path | None:
+    """Our folder in the configured or the user's cache; None where it cannot be written."""
+    env = os.environ if environ is None else environ
+    named = env.get(CACHE_FOLDER)
+    folder = (Path(named) if named else user_cache(env)) / "jvm"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError:
+        return None
+
+
+def quick_start(settings: Mapping[str, str], java: JavaHome, spark_jars: Path) -> Start:
+    """The settings of a local session with what is there to make it start fast.
+
+    settings    of the session as configured; where options of Java contradict ours, those of the settings win
+    spark_jars  the folder of Spark's own jars
+    """
+    folder = cache_folder()
+    if folder is None:
+        return Start(dict(settings), java.path, False)
+    values = dict(settings)
+    package = values.get("spark.jars.packages")
+    jars = kept_jars(folder, package) if package is not None else ()
+    if jars:
+        del values["spark.jars.packages"]
+        values.pop("spark.jars.excludes", None)
+        values[CLASS_PATH] = os.pathsep.join([*map(str, jars), *filter(None, [values.get(CLASS_PATH)])])
+    options = [*LATE_C2, values.get(JAVA_OPTIONS, "")]
+    home = java.path
+    if jars or package is None:  # the classes of jars that Ivy brings are not among those that can be archived
+        archive = folder / f"{_key(java, spark_jars, jars, values)}.jsa"
+        if archive.is_file():
+            options += [f"-XX:SharedArchiveFile={archive}", *_QUIET]
+        elif (part := _part(archive)) is not None and (wrapped := _wrapped(java, archive, part)) is not None:
+            home = wrapped
+            options += [f"-XX:ArchiveClassesAtExit={part}", *_QUIET]
+    values[JAVA_OPTIONS] = " ".join(filter(None, options))
+    return Start(values, home, package is not None and not jars)
+
+
+def _jars_folder(folder: Path, package: str) -> Path:
+    return folder / f"jars-{hashlib.sha256(package.encode()).hexdigest()[:12]}"
+
+
+def kept_jars(folder: Path, package: str) -> tuple[Path, ...]:
+    """The jars of a package as they were kept; none where one of them is missing or has another size."""
+    place = _jars_folder(folder, package)
+    try:
+        listed: dict[str, int] = json.loads((place / "jars.json").read_text("utf-8"))
+        jars = [place / name for name in sorted(listed)]
+        return tuple(jars) if all(jar.stat().st_size == listed[jar.name] for jar in jars) else ()
+    except (OSError, ValueError, AttributeError):
+        return ()
+
+
+def keep_jars(package: str, fetched: Sequence[str]) -> None:
+    """Copies what Ivy has fetched to our cache; `fetched` are the entries of `spark.jars`."""
+    folder = cache_folder()
+    sources = [Path(unquote(urlparse(one).path)) for one in fetched if one]
+    if folder is None or not sources or not all(source.is_file() for source in sources):
+        return
+    place = _jars_folder(folder, package)
+    with contextlib.suppress(OSError), tempfile.TemporaryDirectory(dir=folder) as made:
+        made_in = Path(made) / "jars"
+        made_in.mkdir()
+        for source in sources:
+            shutil.copyfile(source, made_in / source.name)
+        sizes = {source.name: (made_in / source.name).stat().st_size for source in sources}
+        (made_in / "jars.json").write_text(json.dumps(sizes), "utf-8")
+        if place.exists() and not kept_jars(folder, package):  # one that was cut
+            shutil.rmtree(place, ignore_errors=True)
+        os.rename(made_in, place)  # fails where another process was first
+
+
+def _key(java: JavaHome, spark_jars: Path, jars: Sequence[Path], settings: Mapping[str, str]) -> str:
+    """What an archive depends on: the very Java, the class path with sizes and times of its jars, options."""
+    told: list[object] = [str(java.path.resolve()), java.version]
+    with contextlib.suppress(OSError):
+        told.append((java.path / "release").read_text("utf-8", "replace"))
+    for jar in [*sorted(spark_jars.glob("*.jar")), *jars]:
+        seen = jar.stat()
+        told.append((str(jar), seen.st_size, seen.st_mtime_ns))
+    told += [settings.get(JAVA_OPTIONS), settings.get(CLASS_PATH), os.environ.get("SPARK_DIST_CLASSPATH")]
+    return "classes-" + hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+
+
+def _part(archive: Path) -> Path | None:
+    """Where the JVM writes its archive; None where space is short."""
+    try:
+        if shutil.disk_usage(archive.parent).free < _NEEDED_BYTES:
+            return None
+        older = sorted(archive.parent.glob("classes-*.jsa"), key=lambda path: path.stat().st_mtime, reverse=True)
+        left = [path for path in archive.parent.glob("*.part") if path.stat().st_mtime < time.time() - _DEAD_AFTER_S]
+        for path in [*older[_KEPT - 1 :], *left]:
+            path.unlink()
+    except OSError:
+        return None
+    return archive.with_name(f"{archive.stem}-{os.getpid()}.part")
+
+
+def _wrapped(java: JavaHome, archive: Path, part: Path) -> Path | None:
+    """A JAVA_HOME whose `java` renames what the JVM has written at its end; None where there is no shell for it."""
+    if os.name != "posix":
+        return None
+    place = archive.with_suffix("") / str(os.getpid())
+    script = _WRAPPER.format(
+        home=shlex.quote(str(place)),
+        java=shlex.quote(str(java.path / "bin" / "java")),
+        part=shlex.quote(str(part)),
+        archive=shlex.quote(str(archive)),
+    )
+    try:
+        (place / "bin").mkdir(parents=True, exist_ok=True)
+        (place / "bin" / "java").write_text(script, "utf-8")
+        (place / "bin" / "java").chmod(0o755)
+    except OSError:
+        return None
+    return place
