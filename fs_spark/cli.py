@@ -175,6 +175,23 @@ def _submit_args(args: argparse.Namespace) -> Answer:
     return {"arguments": words}, " ".join(words), 0
 
 
+def _warm(args: argparse.Namespace) -> Answer:
+    from fs_spark.warm import all_jobs, cold, warm
+
+    compiled = warm()
+    if left := cold(all_jobs()):
+        raise RequestError(
+            f"not everything could be compiled and kept: {', '.join(left)}. Hint: set FS_SPARK_CACHE_DIR to a folder "
+            "that can be written"
+        )
+    if args.jvm:
+        from fs_spark.warm import warm_jvm
+
+        warm_jvm(args.conf if Path(args.conf).exists() else None)
+    text = f"compiled {', '.join(compiled)}" if compiled else "everything is compiled on this machine already"
+    return {"compiled": compiled}, text, 0
+
+
 def _demo(args: argparse.Namespace) -> Answer:
     from fs_spark.demo import run_demo
 
@@ -253,6 +270,17 @@ _VERBS: Verbs = {
         "print what spark-submit needs",
         "spark-submit $(fs-spark submit-args) jobs/materialize_features.py --conf conf/store.yaml",
         [],
+    ),
+    "warm": (
+        _warm,
+        "compile everything beforehand, for images and nodes",
+        "fs-spark warm",
+        [
+            (
+                "--jvm",
+                {"action": "store_true", "help": "keep what makes a local session start fast as well"},
+            )
+        ],
     ),
     "demo": (
         _demo,

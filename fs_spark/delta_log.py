@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 from pyspark.sql.types import StructType
 
@@ -28,7 +29,8 @@ FEW_FILES: Final = 32
 """So many files Spark lists on the driver; a table with more is left to Delta, which leaves out files by their
 statistics."""
 _KNOWN_FEATURES: Final = frozenset({"deletionVectors", "timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"})
-_PATTERN: Final = re.compile(r"[\[\]{}*?\\]")
+_PLAIN: Final = re.compile(r"[\w/.,+=@~ -]+")
+"""Names of folders that delta-rs, Spark and the system take for the same: no `%`, no letters of patterns."""
 
 
 def local_folder(spark: SparkSession, root: str | None) -> str | None:
@@ -36,13 +38,14 @@ def local_folder(spark: SparkSession, root: str | None) -> str | None:
     if root is None or type(spark).__module__.startswith("pyspark.sql.connect"):
         return None
     folder = root.removeprefix("file://").removeprefix("file:")
-    return folder if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", folder) is None else None
+    return folder if _PLAIN.fullmatch(folder) else None
 
 
 @dataclass(frozen=True)
 class LocalTable:
     """A Delta table of this machine at one of its versions."""
 
+    _path: str
     _table: DeltaTable
 
     @classmethod
@@ -54,7 +57,7 @@ class LocalTable:
         from deltalake.exceptions import DeltaError
 
         try:
-            return cls(DeltaTable(path, version=version))
+            return cls(path, DeltaTable(path, version=version))
         except (DeltaError, OSError):
             return None
 
@@ -76,7 +79,7 @@ class LocalTable:
             told = self._table.history(limit)
         except Exception:  # a log that others have cut
             return None
-        return [Commit.logged(one) for one in told] if all("version" in one for one in told) else None
+        return [Commit.logged(one) for one in told] if told and all("version" in one for one in told) else None
 
     def files(self) -> list[str] | None:
         """Its data files, where their rows are the table's rows just as they stand in them."""
@@ -87,21 +90,28 @@ class LocalTable:
             return None
         if "deletionVectors" in (protocol.reader_features or ()) and self._table.deletion_vectors().read_all().num_rows:
             return None
-        return [str(file) for file in self._table.file_uris()]
+        # not `file_uris`, which writes odd letters of the folder as in a URI
+        named = [unquote(path) for path in self._actions().column("path").to_pylist()]
+        if any("://" in name or name.startswith("/") for name in named):  # a shallow clone's
+            return None
+        return [f"{self._path}/{name}" for name in named]
+
+    def _actions(self) -> pa.Table:
+        import pyarrow as pa
+
+        return pa.table(self._table.get_add_actions())
 
     def row_count(self) -> int | None:
         """Rows, as the log counts them in each file."""
         if self.files() is None:
             return None
-        import pyarrow as pa
-
-        counts = pa.table(self._table.get_add_actions()).column("num_records")
+        counts = self._actions().column("num_records")
         return sum(counts.to_pylist()) if counts.null_count == 0 else None
 
     def few_files(self) -> list[str] | None:
-        """Its files for Spark's own reader of parquet, where they are few and Spark takes their names as they are."""
+        """Its files for Spark's own reader of parquet, where they are few."""
         files = self.files()
-        if files is None or len(files) > FEW_FILES or any(map(_PATTERN.search, files)):
+        if files is None or len(files) > FEW_FILES:
             return None
         return files
 

@@ -9,7 +9,7 @@ and on compiling what runs for a few seconds only. So a session that is started 
 - hands methods to the slow, optimizing compiler C2 later than the JVM would: a job of minutes still gets there.
 
 Nothing of it can fail: what is missing, is of another Java, cannot be read or written, or is broken, is left out, and
-the JVM itself checks an archive before it uses it.
+an archive is checked before it is used.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ LATE_C2: Final = (
     "-XX:Tier4BackEdgeThreshold=400000",
 )
 """Ten times the JVM's own thresholds of C2."""
+_CHECKED: Final = "-XX:+VerifySharedSpaces"  # its checksums, 0.1 s
 _QUIET: Final = ("-Xlog:cds=off", "-Xlog:cds+dynamic=off")
 _NEEDED_BYTES: Final = 1 << 30
 """Free space below which no archive of some 200 MB is written."""
@@ -55,7 +56,11 @@ _WRAPPER: Final = """\
 {java} "$@"
 code=$?
 if [ -e {part} ]; then  # Spark's launcher, which comes first, writes none
-  if [ $code = 0 ] && [ -s {part} ]; then mv -f {part} {archive}; else rm -f {part}; fi
+  if [ $code = 0 ] && [ -s {part} ]; then
+    wc -c < {part} > {size} && mv -f {part} {archive}
+  else
+    rm -f {part}
+  fi
   rm -rf {home}
 fi
 exit $code
@@ -103,15 +108,26 @@ def quick_start(settings: Mapping[str, str], java: JavaHome, spark_jars: Path) -
         values[CLASS_PATH] = os.pathsep.join([*map(str, jars), *filter(None, [values.get(CLASS_PATH)])])
     options = [*LATE_C2, values.get(JAVA_OPTIONS, "")]
     home = java.path
-    if jars or package is None:  # the classes of jars that Ivy brings are not among those that can be archived
+    if (jars or package is None) and not _has_folders(
+        values, spark_jars
+    ):  # the classes of jars that Ivy brings are not among those that can be archived
         archive = folder / f"{_key(java, spark_jars, jars, values)}.jsa"
-        if archive.is_file():
-            options += [f"-XX:SharedArchiveFile={archive}", *_QUIET]
+        if _is_whole(archive):
+            options += [f"-XX:SharedArchiveFile={archive}", _CHECKED, *_QUIET]
         elif (part := _part(archive)) is not None and (wrapped := _wrapped(java, archive, part)) is not None:
             home = wrapped
             options += [f"-XX:ArchiveClassesAtExit={part}", *_QUIET]
     values[JAVA_OPTIONS] = " ".join(filter(None, options))
     return Start(values, home, package is not None and not jars)
+
+
+def _has_folders(settings: Mapping[str, str], spark_jars: Path) -> bool:
+    """Whether the class path holds folders with files, of which the JVM makes no archive: its end would be a fault."""
+    places = [*settings.get(CLASS_PATH, "").split(os.pathsep), str(spark_jars.parent / "conf")]
+    places += [os.environ.get(name, "") for name in ("SPARK_CONF_DIR", "HADOOP_CONF_DIR", "YARN_CONF_DIR")]
+    if os.environ.get("SPARK_DIST_CLASSPATH"):
+        return True
+    return any(place and Path(place).is_dir() and any(Path(place).iterdir()) for place in places)
 
 
 def _jars_folder(folder: Path, package: str) -> Path:
@@ -125,7 +141,7 @@ def kept_jars(folder: Path, package: str) -> tuple[Path, ...]:
         listed: dict[str, int] = json.loads((place / "jars.json").read_text("utf-8"))
         jars = [place / name for name in sorted(listed)]
         return tuple(jars) if all(jar.stat().st_size == listed[jar.name] for jar in jars) else ()
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, TypeError):
         return ()
 
 
@@ -160,6 +176,18 @@ def _key(java: JavaHome, spark_jars: Path, jars: Sequence[Path], settings: Mappi
     return "classes-" + hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
+def _size_file(archive: Path) -> Path:
+    return archive.with_suffix(".size")
+
+
+def _is_whole(archive: Path) -> bool:
+    """Whether an archive has the size that it was written with: a JVM that maps a cut one is aborted."""
+    try:
+        return archive.stat().st_size == int(_size_file(archive).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+
+
 def _part(archive: Path) -> Path | None:
     """Where the JVM writes its archive; None where space is short."""
     try:
@@ -184,6 +212,7 @@ def _wrapped(java: JavaHome, archive: Path, part: Path) -> Path | None:
         java=shlex.quote(str(java.path / "bin" / "java")),
         part=shlex.quote(str(part)),
         archive=shlex.quote(str(archive)),
+        size=shlex.quote(str(_size_file(archive))),
     )
     try:
         (place / "bin").mkdir(parents=True, exist_ok=True)

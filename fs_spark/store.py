@@ -6,7 +6,7 @@ import difflib
 import functools
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
@@ -96,6 +96,15 @@ class FeatureStore:
             self._opened = Tables(spark, root=self.config.root, catalog=store.catalog, horizon=store.horizon)
         return self._opened
 
+    def _warm(self, jobs: Callable[[], Iterable[str]]) -> None:
+        """Compiles beside the start of a local session what its tasks will need; a cluster's nodes do it themselves."""
+        spark = self._spark or (self._opened.spark if self._opened is not None else None)
+        master = self.config.store.spark.master if spark is None else spark.conf.get("spark.master", "")
+        if (master or "local").startswith("local") and "DATABRICKS_RUNTIME_VERSION" not in os.environ:
+            from fs_spark.warm import start_warming
+
+            start_warming(jobs())
+
     def _state(self) -> RegistryState:
         from fs_spark.registry import Registry
 
@@ -115,6 +124,7 @@ class FeatureStore:
         from fs_spark.ingest import ingest
 
         self.config.require("testers", "products", "inputs")
+        self._warm(lambda: ["stdf"])
         return ingest(self._tables, self.config, sources, again=again, dry_run=dry_run)
 
     def plan(self) -> list[Change]:
@@ -159,7 +169,15 @@ class FeatureStore:
         from fs_spark.registry import Registry
 
         self.config.require("products", "units")
+        self._warm(self._kernel_jobs)
         return materialize(self._tables, Registry(self._tables), self.config, views, full=full)
+
+    def _kernel_jobs(self) -> list[str]:
+        from fs_spark.features.compute import plan_of
+        from fs_spark.warm import kernel_jobs
+
+        plans = (plan_of(v.features, v.parameters, v.bins, v.settings) for v in self.config.views)
+        return kernel_jobs(kernel for plan in plans for kernel in plan.kernels)
 
     def spine(self, request: SpineRequest) -> DataFrame:
         """The rows of a question about the store's own dies: keys, time, label, and a weight and side where asked.

@@ -25,6 +25,7 @@ LEVELS = {
     "config": 3,
     "schemas": 3,
     "jvm": 3,
+    "warm": 6,
     "quick_start": 3,
     "transforms": 4,
     "session": 4,
