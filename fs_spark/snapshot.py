@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -14,8 +15,10 @@ from fs_spark.conflicts import SWAPS, pause
 from fs_spark.errors import RequestError, TableConflictError
 from fs_spark.schemas import LAYOUTS
 from fs_spark.tables import Tables
-from fs_spark.transforms.kept import kept_runs, only_kept
+from fs_spark.transforms.kept import KeptFiles, only_kept
 
+_FEW: Final = 200
+"""So many files are named in a filter; beyond it they are joined."""
 SOURCES = (n.FILES, n.WAFER_RUNS, n.DIE_TESTS, n.TEST_RESULTS, n.TESTS)
 
 
@@ -45,9 +48,14 @@ class Snapshot:
         )
 
     @cached_property
+    def kept(self) -> KeptFiles:
+        """The files whose rows count."""
+        return kept_files(self.tables, self.versions[n.FILES])
+
+    @property
     def files(self) -> DataFrame:
         """What of `files` the other tables are read by; held by the driver, which has read it already."""
-        return files_frame(self.tables, self.versions[n.FILES])
+        return self.kept.files
 
     @cached_property
     def told_units(self) -> frozenset[tuple[int, str, str]]:
@@ -66,7 +74,7 @@ class Snapshot:
         return self._changed[files, runs]
 
     def _changed_since(self, files: int, earlier: int | None) -> list[str]:
-        then, now = (_kept_files(self.tables, version) for version in (files, self.versions[n.FILES]))
+        then, now = (_made_with(self.tables, version) for version in (files, self.versions[n.FILES]))
         moved = sorted({file_id for file_id, _, _ in then ^ now})
         if not moved:
             return []
@@ -79,23 +87,28 @@ class Snapshot:
 
     def kept_runs(self) -> DataFrame:
         """The kept rows of `wafer_runs`, with what `only_runs` needs."""
-        return kept_runs(self.tables.read(n.WAFER_RUNS, self.versions[n.WAFER_RUNS]), files=self.files)
+        return self.kept.of(self.tables.read(n.WAFER_RUNS, self.versions[n.WAFER_RUNS]))
 
     def read(self, name: str) -> DataFrame:
         """A table's kept rows."""
         rows = self.tables.read(name, self.versions[name])
-        return rows if name == n.FILES else only_kept(rows, files=self.files)
+        return rows if name == n.FILES else only_kept(rows, kept=self.kept)
 
 
-def _kept_files(tables: Tables, version: int) -> set[tuple[str, str | None, str]]:
+def _made_with(tables: Tables, version: int) -> set[tuple[str, str | None, str]]:
     """Files whose rows count at a version of `files`, each with what its rows were made with and their batch."""
     there = [name for name in (n.FILE_ID, "status", "settings", n.BATCH_ID) if name in tables.columns(n.FILES, version)]
     rows = tables.rows(n.FILES, there, version=version).to_pylist()
     return {(r[n.FILE_ID], r["settings"], r.get(n.BATCH_ID) or "") for r in rows if r["status"] in n.KEPT}
 
 
-def files_frame(tables: Tables, version: int | None = None) -> DataFrame:
-    """The columns of `files` that say which rows count, as a frame that Spark need not read."""
+def kept_files(tables: Tables, version: int | None = None) -> KeptFiles:
+    """The files whose rows count at a version of `files`, as a frame that Spark need not read."""
     there = tables.columns(n.FILES, version)
     wanted = [name for name in (n.FILE_ID, "path", "status", "settings", n.BATCH_ID) if name in there]
-    return tables.spark.createDataFrame(tables.rows(n.FILES, wanted, version=version))
+    table = tables.rows(n.FILES, wanted, version=version)
+    few = None
+    if table.num_rows <= _FEW:
+        kept = [row for row in table.to_pylist() if row["status"] in n.KEPT]
+        few = frozenset((row[n.FILE_ID], row.get(n.BATCH_ID) or "") for row in kept)
+    return KeptFiles(tables.spark.createDataFrame(table), few)

@@ -299,7 +299,7 @@ class FeatureStore:
 
         Ingested tables give the rows of kept files; `die_tests` also `attempt`, `is_first` and `is_final`.
         """
-        from fs_spark.snapshot import files_frame
+        from fs_spark.snapshot import kept_files
         from fs_spark.transforms.attempts import with_attempts
         from fs_spark.transforms.kept import only_kept
 
@@ -308,7 +308,7 @@ class FeatureStore:
             version = self._kept_version(table)
         rows = self._tables.read(table, version)
         if table in (n.WAFER_RUNS, n.DIE_TESTS, n.TESTS, n.TEST_RESULTS):
-            rows = only_kept(rows, files=files_frame(self._tables))
+            rows = only_kept(rows, kept=kept_files(self._tables))
         return with_attempts(rows) if table == n.DIE_TESTS else rows
 
     def _kept_version(self, table: str) -> int | None:

@@ -17,7 +17,7 @@ from fs_spark.ingest.batch import given_up
 from fs_spark.ingest.ledger import ROWS, Ledger, Pair, base_of, begin, remove, sweep
 from fs_spark.schemas import LAYOUTS
 from fs_spark.tables import Tables, is_one_of
-from fs_spark.transforms.kept import batch_of, only_kept
+from fs_spark.transforms.kept import KeptFiles, batch_of, only_kept
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def _counts(tables: Tables, file_ids: Sequence[str] | None) -> list[Any]:
         rows = tables.read(name)
         if file_ids is not None:
             rows = rows.where(F.col(n.FILE_ID).isin(list(file_ids)))
-        counted = only_kept(rows, files=files).groupBy(n.FILE_ID, F.lit(name).alias("name"))
+        counted = only_kept(rows, kept=KeptFiles(files)).groupBy(n.FILE_ID, F.lit(name).alias("name"))
         some = counted.agg(F.count(F.lit(1)).alias("rows"), F.count_distinct(F.struct(*KEYS[name])).alias("different"))
         found = some if found is None else found.unionByName(some)
     return found.collect() if found is not None else []
@@ -137,7 +137,7 @@ def _once(tables: Tables, ledger: Ledger, file_ids: Sequence[str]) -> bool:
     begin(tables, ledger, batch, file_ids)
     files = tables.read(n.FILES, ledger.version)
     for name in ROWS:
-        rows = only_kept(tables.read(name).where(F.col(n.FILE_ID).isin(list(file_ids))), files=files)
+        rows = only_kept(tables.read(name).where(F.col(n.FILE_ID).isin(list(file_ids))), kept=KeptFiles(files))
         # of rows that differ all the same, the smallest: of deliveries the first
         order = Window.partitionBy(n.FILE_ID, *KEYS[name]).orderBy(*rows.columns)
         first = rows.withColumn("__number", F.row_number().over(order)).where("__number = 1").drop("__number")
