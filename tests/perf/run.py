@@ -27,6 +27,7 @@ from fs_spark import build_session
 from tests.perf import asof as asof_perf
 from tests.perf import spatial as spatial_perf
 from tests.perf import stdf as stdf_perf
+from tests.perf import verbs as verbs_perf
 
 BASE_US = 1_700_000_000_000_000
 Measurement = dict[str, Any]
@@ -116,6 +117,11 @@ def online(spark: SparkSession, folder: Path, scale: float) -> list[Measurement]
     return [{**measured("get_one_key", floor_s, run_s, 2000), "loaded_rows_per_s": round(loaded)}]
 
 
+def verbs(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measurement]:
+    """Start and compiling against the commit before they were made fast, and Spark jobs by verb."""
+    yield from verbs_perf.run(spark, folder, measured)
+
+
 def measured(name: str, floor_s: float, run_s: float, rows: int) -> Measurement:
     return {
         "name": name,
@@ -132,6 +138,7 @@ BENCHMARKS: dict[str, Callable[[SparkSession, Path, float], Iterable[Measurement
     "asof": asof,
     "stdf": stdf,
     "online": online,
+    "verbs": verbs,
 }
 
 
