@@ -26,7 +26,7 @@ demo: setup
 
 # Two processes, each with a session of its own; the slowest ten are named.
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 10
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --durations 10
 
 # Every verb killed at every write, every pair of verbs at once; goes on where it was cut. SOAK="--minutes 30 killed"
 soak: setup

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,12 +18,18 @@ _TOGETHER = ("store", "leaks", "training", "faults", "jobs")
 """Folders whose tests share a store that takes a minute to make."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Which tests run in one process where several share the work: those of a file, or of a folder with a store."""
-    for item in items:
-        parts = item.path.relative_to(ROOT).parts
-        shared = parts[0] == "tests" and parts[1] in _TOGETHER
-        item.add_marker(pytest.mark.xdist_group("/".join(parts[:2] if shared else parts)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Which tests run in one process: those of a file, or of a folder that shares a store."""
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class ByStore(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.split("::")[0]
+            folder = path.split("/")[1] if path.startswith("tests/") else ""
+            return f"tests/{folder}" if folder in _TOGETHER else path
+
+    return ByStore(config, log)
 
 
 @pytest.fixture(scope="session")

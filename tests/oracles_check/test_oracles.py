@@ -430,8 +430,11 @@ def test_scan_of_a_file_made_by_hand(order):
     assert len(found["records"]) == 20
     assert found["trailing_bytes"] == 5
     assert (found["start_t"], found["finish_t"]) == (1010, 1020)
-    assert found["wafers"] == [{"head": 1, "start_t": 1011, "wafer_id": "W7", "run": 0}]
-    assert found["wafer_ends"] == [{"head": 1, "finish_t": 1019, "wafer_id": "W7"}]
+    (wir,), (wrr,) = found["wafers"], found["wafer_ends"]
+    places = {(kind, sub): at for kind, sub, at, _ in found["records"]}
+    assert (wir.pop("at"), wrr.pop("at")) == (places[2, 10], places[2, 20])
+    assert wir == {"head": 1, "start_t": 1011, "wafer_id": "W7", "run": 0}
+    assert wrr == {"head": 1, "finish_t": 1019, "wafer_id": "W7"}
     assert found["pseudo_parts"] == 1
     parts = found["parts"]
     assert column(parts, "part_id") == ["2", "1", "3"]
@@ -451,7 +454,11 @@ def test_scan_of_a_file_made_by_hand(order):
         ],
         [("PTR", 5, "vdd", 0, None, 1.0, True), ("PTR", 5, "vdd", 1, None, None, True)],
     ]
-    assert (found["damage"], found["position"], found["faults"]) == ("cut", len(small_file(order)) - 5, {})
+    assert (found["damage"], found["position"], found["faults"]) == (
+        None,
+        len(small_file(order)) - 5,
+        {"trailing_bytes": 5},  # behind the MRR nothing is cut
+    )
 
 
 def test_scan_touchdowns_and_runs_by_hand():
