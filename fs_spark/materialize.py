@@ -51,6 +51,11 @@ class MaterializeReport:
     views: tuple[ViewOutcome, ...]
     dies_outside_map: dict[str, int] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        told = [f"{v.view}: {v.units_changed} {v.unit}s written, {v.units_removed} removed" for v in self.views]
+        told += [f"{count} dies of {product} off its map" for product, count in self.dies_outside_map.items()]
+        return f"MaterializeReport({'; '.join(told)})"
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -54,6 +54,9 @@ class VacuumReport:
     dry_run: bool
     expired: dict[str, list[str]] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"VacuumReport({self.to_text()})"
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -40,6 +40,9 @@ class RepairReport:
     removed: int
     dry_run: bool
 
+    def __repr__(self) -> str:
+        return f"RepairReport({self.to_text()})"
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 

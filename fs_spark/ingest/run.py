@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,6 +55,13 @@ class IngestReport:
     dry_run: bool = False
     seconds: float = 0.0
     decompressed_bytes: int = 0
+
+    def __repr__(self) -> str:
+        counts = Counter(file.status for file in self.files)
+        told = ", ".join(f"{count} {status}" for status, count in counts.most_common()) or "none"
+        parts = sum(file.parts for file in self.files if file.status != n.DUPLICATE)
+        dry = ", dry run: nothing was written" if self.dry_run else ""
+        return f"IngestReport(files: {told}; {parts} parts in {self.seconds:.1f} s{dry})"
 
     @property
     def set_aside(self) -> tuple[FileOutcome, ...]:

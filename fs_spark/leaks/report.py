@@ -80,6 +80,10 @@ class LeakReport:
     not_run: tuple[NotRun, ...]
     figures: tuple[FeatureFigures, ...] = ()
 
+    def __repr__(self) -> str:
+        found = "; ".join(fault.to_text() for fault in self.faults[:_MOST_NAMED]) or "no leak found"
+        return f"LeakReport({found}; {len(self.ran)} checks ran, {len(self.not_run)} did not)"
+
     @property
     def ok(self) -> bool:
         return not self.faults

@@ -42,6 +42,14 @@ class ExportReport:
     delta_versions: dict[str, int]
     current: bool
 
+    def __repr__(self) -> str:
+        if self.current:
+            return f"ExportReport({self.service} is published as it is)"
+        told = ", ".join(
+            f"{view} {rows} rows at version {self.delta_versions[view]}" for view, rows in self.rows.items()
+        )
+        return f"ExportReport({self.service}: {told})"
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 

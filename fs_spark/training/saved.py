@@ -35,6 +35,12 @@ class TrainingSet:
     manifest: dict[str, Any] = field(repr=False)
     tables: Tables | None = field(default=None, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        views = self.features
+        count = sum(map(len, views.values()))
+        told = f"{self.rows} rows, {count} features of {len(views)} views, digest {self.digest[:12]}"
+        return f"TrainingSet({self.name!r}: {told})"
+
     @property
     def rows(self) -> int:
         return int(self.manifest["content"]["rows"])
@@ -151,6 +157,9 @@ def _first(rows: Sequence[Mapping[str, str]]) -> Mapping[str, str]:
 
 class TrainingSets(Mapping[str, TrainingSet]):
     """The saved training sets of a store, by name."""
+
+    def __repr__(self) -> str:
+        return f"TrainingSets({', '.join(self._manifests) or 'none is saved'})"
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
