@@ -152,8 +152,7 @@ def test_different_views_at_once_are_both_registered(spark: SparkSession, tmp_pa
     assert sorted(entries) == list(range(1, len(entries) + 1))
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize("table", ["training__other", "training_sets"])
+@pytest.mark.parametrize("table", [pytest.param("training__other", marks=pytest.mark.soak), "training_sets"])
 def test_two_training_sets_under_one_name(spark: SparkSession, tmp_path: Path, ready: Path, table: str) -> None:
     folder = own(ready, tmp_path)
     one, two = open_store(folder, spark), open_store(folder, spark)
@@ -175,7 +174,6 @@ def test_two_training_sets_under_one_name(spark: SparkSession, tmp_path: Path, r
     assert one._tables.read("training_sets").where("name = 'same'").count() == 1
 
 
-@pytest.mark.soak
 def test_rows_of_a_view_never_go_back(spark: SparkSession, tmp_path: Path, ready: Path) -> None:
     """The first job looked before a lot came, the second one after it; the first must not undo the second's rows."""
     folder = own(ready, tmp_path)
@@ -199,7 +197,6 @@ def test_rows_of_a_view_never_go_back(spark: SparkSession, tmp_path: Path, ready
     assert {name: rows(one.table(name)) for name in incremental} == incremental
 
 
-@pytest.mark.soak
 def test_a_snapshot_is_of_one_moment(spark: SparkSession, tmp_path: Path, ready: Path) -> None:
     """Rows written anew while a job looks: it sees all of the old or all of the new ones."""
     folder = own(ready, tmp_path)
@@ -216,7 +213,6 @@ def test_a_snapshot_is_of_one_moment(spark: SparkSession, tmp_path: Path, ready:
     stored_once(store)
 
 
-@pytest.mark.soak
 def test_an_older_export_does_not_cover_a_newer_one(spark: SparkSession, tmp_path: Path, ready: Path) -> None:
     folder = own(ready, tmp_path)
     one, two = open_store(folder, spark), open_store(folder, spark)

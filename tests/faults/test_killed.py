@@ -22,9 +22,6 @@ from tests.stores import open_store
 ROOT = Path(__file__).resolve().parents[2]
 
 
-pytestmark = pytest.mark.soak
-
-
 @pytest.fixture(scope="module")
 def stages(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, dict[str, Any]]]:
     """Before each verb: the store as the verbs before it left it; with what it holds when the verb has run."""

@@ -13,8 +13,6 @@ from tests.faults.test_at_once import stored_once
 from tests.faults.verbs import content, copied, walked
 from tests.stores import open_store, versions
 
-pytestmark = pytest.mark.soak
-
 
 @pytest.fixture(scope="module")
 def earlier(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -54,7 +52,9 @@ def test_a_store_of_the_earlier_layout_goes_on(spark: SparkSession, tmp_path: Pa
     stored_once(store)
 
 
-@pytest.mark.parametrize("by", ["again", "again all", "repair"])
+@pytest.mark.parametrize(
+    "by", [pytest.param("again", marks=pytest.mark.soak), pytest.param("again all", marks=pytest.mark.soak), "repair"]
+)
 def test_doubled_rows_are_healed_and_said(spark: SparkSession, tmp_path: Path, earlier: Path, by: str) -> None:
     before = seen(spark, earlier)
     folder = copied(earlier, tmp_path / "store")
