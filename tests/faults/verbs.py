@@ -63,7 +63,8 @@ def content(spark: SparkSession, folder: Path) -> dict[str, Any]:
         if name in found:
             found[f"all rows of {name}"] = store._tables.read(name).count()
     state = store._state()
-    found["registry"] = (sorted(state.versions), state.promoted, state.binding_digests, state.entries)
+    bound = sorted((key, sorted(digests.items())) for key, digests in state.binding_digests.items())
+    found["registry"] = repr((sorted(state.versions), sorted(state.promoted.items()), bound, state.entries))
     for name in VIEWS:
         if name in state.promoted and (folder / "store" / f"{name}__v1_0").exists():
             found[name] = rows(store.table(name))
