@@ -176,8 +176,13 @@ def _submit_args(args: argparse.Namespace) -> Answer:
 
 
 def _warm(args: argparse.Namespace) -> Answer:
+    from fs_spark.quick_start import cache_folder
     from fs_spark.warm import all_jobs, cold, warm
 
+    if cache_folder() is None:
+        raise RequestError(
+            "nothing that is compiled can be kept. Hint: set FS_SPARK_CACHE_DIR to a folder that can be written"
+        )
     compiled = warm()
     if left := cold(all_jobs()):
         raise RequestError(

@@ -1,7 +1,7 @@
 """What makes the JVM of a local session start fast: Delta's jars without Ivy, and an archive of loaded classes.
 
-Of a cold start (a session, then a first read of a Delta table) most is spent on loading and verifying 20,000 classes
-and on compiling what runs for a few seconds only. So a session that is started here
+A cold start (a session, then a first read of a Delta table) loads and verifies classes and compiles what runs for a few
+seconds only. So a session that is started here
 
 - takes Delta's jars from our cache folder, where the first session that fetched them has put them;
 - maps an archive of its classes (JEP 350, dynamic class-data sharing), which the first session that ran to its end has
@@ -43,7 +43,7 @@ LATE_C2: Final = (
     "-XX:Tier4BackEdgeThreshold=400000",
 )
 """Ten times the JVM's own thresholds of C2."""
-_CHECKED: Final = "-XX:+VerifySharedSpaces"  # its checksums, 0.1 s
+_CHECKED: Final = "-XX:+VerifySharedSpaces"  # its checksums
 _QUIET: Final = ("-Xlog:cds=off", "-Xlog:cds+dynamic=off")
 _NEEDED_BYTES: Final = 1 << 30
 """Free space below which no archive of some 200 MB is written."""
@@ -108,9 +108,8 @@ def quick_start(settings: Mapping[str, str], java: JavaHome, spark_jars: Path) -
         values[CLASS_PATH] = os.pathsep.join([*map(str, jars), *filter(None, [values.get(CLASS_PATH)])])
     options = [*LATE_C2, values.get(JAVA_OPTIONS, "")]
     home = java.path
-    if (jars or package is None) and not _has_folders(
-        values, spark_jars
-    ):  # the classes of jars that Ivy brings are not among those that can be archived
+    # the classes of jars that Ivy brings are not among those that can be archived
+    if (jars or package is None) and not _has_folders(values, spark_jars):
         archive = folder / f"{_key(java, spark_jars, jars, values)}.jsa"
         if _is_whole(archive):
             options += [f"-XX:SharedArchiveFile={archive}", _CHECKED, *_QUIET]
@@ -197,6 +196,7 @@ def _part(archive: Path) -> Path | None:
         left = [path for path in archive.parent.glob("*.part") if path.stat().st_mtime < time.time() - _DEAD_AFTER_S]
         for path in [*older[_KEPT - 1 :], *left]:
             path.unlink()
+            _size_file(path).unlink(missing_ok=True)
     except OSError:
         return None
     return archive.with_name(f"{archive.stem}-{os.getpid()}.part")

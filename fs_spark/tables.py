@@ -236,7 +236,10 @@ class Tables:
     ) -> pa.Table:
         """Rows of a small table in memory, times in UTC; `where` is an expression of pyarrow.compute."""
         local = self._local(name, version)
-        found = local.rows(columns, where) if local is not None else None
+        try:
+            found = local.rows(columns, where) if local is not None else None
+        except FileNotFoundError:  # Delta's own reader says what is gone
+            found = None
         if found is not None:
             return found
         frame = self.read(name, version)

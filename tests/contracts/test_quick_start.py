@@ -193,7 +193,7 @@ def test_the_jvm_starts_whatever_the_archive_holds(broken: str, tmp_path: Path) 
         }[broken]
     )
     words = [f"-XX:SharedArchiveFile={archive}", "-XX:+VerifySharedSpaces", "-Xlog:cds=off", "-Xlog:cds+dynamic=off"]
-    done = subprocess.run([java, *words, *options, "T"], capture_output=True, text=True, check=False)
+    done = subprocess.run([java, *words, *options, "T"], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
     assert done.stderr == ""
 
