@@ -28,11 +28,6 @@ Measured = tuple[str, str, MeasuredTest]
 _RECORDED = ("wafer_diameter_mm", "die_width_mm", "die_height_mm", "center_x", "center_y", "pos_x", "pos_y", "flat")
 
 
-def products_of(snapshot: Snapshot) -> list[str]:
-    """The products that have kept runs."""
-    return sorted(_recorded(snapshot))
-
-
 def _recorded(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
     """By product what most of its runs recorded of its map, value by value; ties go to the smallest."""
     runs = snapshot.read(n.WAFER_RUNS).where(F.col(n.PRODUCT_ID).isNotNull())

@@ -206,7 +206,7 @@ def _wrapped(java: JavaHome, archive: Path, part: Path) -> Path | None:
     """A JAVA_HOME whose `java` renames what the JVM has written at its end; None where there is no shell for it."""
     if os.name != "posix":
         return None
-    place = archive.with_suffix("") / str(os.getpid())
+    place = archive.with_name(f"{archive.stem}-{os.getpid()}")
     script = _WRAPPER.format(
         home=shlex.quote(str(place)),
         java=shlex.quote(str(java.path / "bin" / "java")),
