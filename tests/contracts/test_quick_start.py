@@ -10,9 +10,11 @@ from pathlib import Path
 import pyspark
 import pytest
 
+from fs_spark import session
 from fs_spark.jvm import JavaHome, find_java
 from fs_spark.names import CACHE_FOLDER
 from fs_spark.quick_start import CLASS_PATH, JAVA_OPTIONS, keep_jars, kept_jars, quick_start
+from fs_spark.session import delta_package
 from tests.conftest import ROOT
 
 PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"
@@ -221,3 +223,18 @@ def test_a_session_starts_whatever_the_archive_holds(tmp_path: Path) -> None:
                 archive.chmod(0o644)
                 archive.write_bytes(archive.read_bytes()[:1000])
     assert json.loads(next((tmp_path / "jvm").glob("jars-*/jars.json")).read_text())
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_store_may_do_without(wanted: bool, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_jars(delta_package(), fetched(tmp_path))
+    given: dict[str, str] = {}
+    monkeypatch.setattr(session, "_existing_session", lambda: None)
+    monkeypatch.setattr(session, "_checked", lambda builder, values: given.update(values))
+    for name in ("SPARK_REMOTE", "PYSPARK_GATEWAY_PORT", "DATABRICKS_RUNTIME_VERSION"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "store.yaml").write_text(
+        f"root: .\nspark: {{master: 'local[1]', quick_start: {str(wanted).lower()}}}\n"
+    )
+    session.build_session(tmp_path / "store.yaml")
+    assert (CLASS_PATH in given, "spark.jars.packages" in given) == (wanted, not wanted)
