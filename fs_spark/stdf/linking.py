@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from fs_spark.compiled import njit
+from fs_spark.stdf.touchdowns import touchdowns_of
 
 KIND, NUMBER, NAME, NAME_SIZE, FIRST, OPTION, NEXT, UNIT, UNIT_SIZE = range(9)
 LOW, HIGH, LOW_AT, HIGH_AT, ALTER, OTHER, NONE = range(9, 16)
@@ -317,7 +318,7 @@ def link_records(
                 head_run[np.int64(data[at])] = w
                 w += 1
         last, at = here, end
-    touchdown = _touchdowns(part_head[:p], part_run[:p], part_begin[:p], part_end[:p], part_pseudo[:p])
+    touchdown = touchdowns_of(part_head[:p], part_run[:p], part_begin[:p], part_end[:p], part_pseudo[:p])
     return (
         (kept_at, kept_kind),
         (part_prr[:p], part_run[:p], touchdown, part_pir[:p], part_pseudo[:p], part_rows[:p]),
@@ -325,29 +326,6 @@ def link_records(
         t[:tests],
         (short, overlong, outside, lost_ends),
     )
-
-
-@njit(cache=True, nogil=True)
-def _touchdowns(head: Any, run: Any, begin: Any, end: Any, pseudo: Any) -> Any:
-    """Number of each part's touchdown from the bytes at which the parts begin and end; pseudo-parts have none.
-
-    A part that was never closed holds its touchdown open to the end of its run, not of the file.
-    """
-    out = np.full(head.shape[0], -1, np.int64)
-    busy_until = np.full(256, -1, np.int64)
-    current = np.full(256, -1, np.int64)
-    run_of = np.full(256, -2, np.int64)
-    touchdown = -1
-    for p in range(head.shape[0]):
-        if not pseudo[p]:
-            if run[p] != run_of[head[p]]:
-                run_of[head[p]], busy_until[head[p]] = run[p], -1
-            if begin[p] > busy_until[head[p]]:
-                touchdown += 1
-                current[head[p]] = touchdown
-            busy_until[head[p]] = max(busy_until[head[p]], end[p])
-            out[p] = current[head[p]]
-    return out
 
 
 @njit(cache=True, nogil=True)

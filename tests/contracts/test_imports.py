@@ -33,6 +33,7 @@ LEVELS = {
     "conflicts": 3,
     "promises": 4,
     "delta_log": 4,
+    "table_reader": 5,
     "tables": 5,
     "registry": 6,
     "ingest": 6,
@@ -57,6 +58,7 @@ LEVELS = {
 ALLOWED = {
     ("compiled", "names"),
     ("kernels", "wafer"),
+    ("tables", "table_reader"),
     ("quick_start", "jvm"),
     ("synth", "stdf"),
     ("config", "inputs"),

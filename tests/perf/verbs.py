@@ -49,7 +49,7 @@ def seconds(code: str, tree: Path, cache: Path, *words: str, compiled: Path | No
     }  # fmt: skip
     environment.pop("FS_SPARK_CACHE_DIR", None)
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code, *words], env=environment, capture_output=True, check=True)
+    subprocess.run([sys.executable, "-c", code, *words], env=environment, cwd=tree, capture_output=True, check=True)
     spent = time.perf_counter() - start
     while any((cache / "fs_spark" / "jvm").glob("*.part")):  # a JVM that writes its archive
         time.sleep(0.5)
