@@ -136,7 +136,8 @@ def read_attempts(table: pa.Table, parameters: Sequence[str], inputs: Collection
     part = integers(table["part_index"])
     outcome = np.full(rows, -1, np.int8)
     if "passed" in inputs:
-        outcome = np.asarray(pc.fill_null(table["passed"].cast(pa.int8()), -1), np.int8)
+        # a copy: Arrow's own cannot be written, and for such an array all kernels would be compiled once more
+        outcome = np.asarray(pc.fill_null(table["passed"].cast(pa.int8()), -1)).astype(np.int8)
     hard_bin = np.full(rows, -1, np.int32)
     if "hard_bin" in inputs:
         hard_bin = integers(table["hard_bin"], -1).astype(np.int32)

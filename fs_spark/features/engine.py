@@ -18,6 +18,7 @@ from fs_spark.kernels.replay import Replay
 from fs_spark.kernels.whole_wafer import pat_limits
 
 Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
 
 
 def changed_kernels(then: Mapping[str, int], now: Mapping[str, int]) -> dict[str, tuple[int, int]]:
@@ -60,7 +61,7 @@ class Plan:
     @cached_property
     def replayed(self) -> dict[str, Kernel]:
         """Those that are asked and told instant by instant."""
-        return {name: kernel for name, kernel in self.kernels.items() if kernel.walk is not None}
+        return {name: kernel for name, kernel in self.kernels.items() if kernel.run is not None}
 
     @property
     def revisions(self) -> dict[str, int]:
@@ -108,28 +109,24 @@ class Engine:
             outs[name] = np.empty((len(self.plan.parameters), width, rows) if kernel.of_values else (width, rows))
         return outs
 
+    def _run(self, replay: Replay, bounds: Int64, *, ask: bool, tell: bool) -> dict[str, Float64]:
+        outs = self._outs(len(replay.die) if ask else 0)
+        for name, out in outs.items():
+            run = self.plan.replayed[name].run
+            assert run is not None
+            run(self.wafer.lattice, replay, self.states[name], bounds, ask, tell, out)
+        return outs
+
     def walk(self, replay: Replay) -> Float64:
         """All instants of a replay -> the view's columns (c, n), for its kernels' features."""
-        outs = self._outs(len(replay.die))
-        for name, out in outs.items():
-            walk = self.plan.replayed[name].walk
-            assert walk is not None
-            walk(self.wafer.lattice, replay, self.states[name], out)
-        return self.columns(outs, replay, slice(None))
+        return self.columns(self._run(replay, replay.instants, ask=True, tell=True), replay, slice(None))
 
     def push(self, replay: Replay, first: int, last: int) -> None:
-        for name, state in self.states.items():
-            push = self.plan.replayed[name].push
-            assert push is not None
-            push(self.wafer.lattice, replay, state, first, last)
+        self._run(replay, np.array([first, last], np.int64), ask=False, tell=True)
 
     def ask(self, replay: Replay, first: int, last: int) -> Float64:
         """Columns of the attempts [first, last), asked at one instant: (c, last - first)."""
-        outs = self._outs(len(replay.die))
-        for name, state in self.states.items():
-            query = self.plan.replayed[name].query
-            assert query is not None
-            query(self.wafer.lattice, replay, state, first, last, outs[name])
+        outs = self._run(replay, np.array([first, last], np.int64), ask=True, tell=False)
         return self.columns(outs, replay, slice(first, last))
 
     def columns(self, outs: dict[str, Float64], replay: Replay, rows: slice) -> Float64:

@@ -28,18 +28,26 @@ _TABLE_PER_DIE: Final = 16
 class MappedWafer:
     """A lattice of dies, by x, then y, and what the map says of each.
 
-    Shapes     ring, sector, reticle, possible (d,), -1 or NaN = undefined; table: die by coordinate from `low`, -1;
-               empty where the dies lie too far apart for a table
+    Shapes     zones (3, d): ring, sector and place in the shot, -1 = undefined; possible (d,), NaN = undefined; table:
+               die by coordinate from `low`, -1; empty where the dies lie too far apart for a table
     """
 
     lattice: Lattice
-    ring: Int32
-    sector: Int32
-    reticle: Int32
+    zones: Int32
     possible: Float64
     center: tuple[float, float]
     low: tuple[int, int]
     table: Int32
+
+    @property
+    def ring(self) -> Int32:
+        ring: Int32 = self.zones[0]
+        return ring
+
+    @property
+    def sector(self) -> Int32:
+        sector: Int32 = self.zones[1]
+        return sector
 
     def find(self, x: Int64, y: Int64) -> Int32:
         """The die at each place, -1 where the lattice has none."""
@@ -81,9 +89,7 @@ def make_mapped(x: Int64, y: Int64, geometry: WaferGeometry, settings: SpatialSe
         table[x - low[0], y - low[1]] = np.arange(len(x), dtype=np.int32)
     return MappedWafer(
         lattice,
-        _zones(places["ring"]),
-        _zones(places["sector"]),
-        _zones(places["reticle_position"]),
+        np.stack([_zones(places[name]) for name in ("ring", "sector", "reticle_position")]),
         possible_neighbors(x, y, geometry),
         (geometry.center_x, geometry.center_y),
         low,

@@ -37,9 +37,7 @@ def replay_of(attempts: UnitAttempts, mapped: MappedWafer, die: Int32, site: Int
         attempts.hard_bin,
         site,
         np.ascontiguousarray(attempts.values),
-        mapped.ring,
-        mapped.sector,
-        mapped.reticle,
+        mapped.zones,
     )
 
 

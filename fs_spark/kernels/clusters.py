@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fs_spark.compiled import njit
 from fs_spark.kernels.kernel import Kernel
-from fs_spark.kernels.replay import Lattice
-
-Int32 = NDArray[np.int32]
+from fs_spark.kernels.replay import Float64, Int32, Int64, Lattice, Replay
 
 COLUMNS: Final = ("fail__cluster_size",)
 
@@ -23,15 +20,16 @@ class ClusterState(NamedTuple):
     """Labels of the failing dies, and the dies of each label.
 
     Shapes     label, size (d,): of a die its label, -1 = not failing; of a label its dies, 0 = free; free (d + 1,): the
-               labels not in use, their number last; stamp (d,), counter (1,), queue (4, d): for searches
+               labels not in use, their number last; stamp (d,), counter (1,), queue (4, d), room (5, 8): for searches
     """
 
     label: Int32
     size: Int32
     free: Int32
-    stamp: NDArray[np.int64]
-    counter: NDArray[np.int64]
+    stamp: Int64
+    counter: Int64
     queue: Int32
+    room: Int64
 
 
 def new_state(lattice: Lattice) -> ClusterState:
@@ -44,107 +42,88 @@ def new_state(lattice: Lattice) -> ClusterState:
         np.zeros(dies, np.int64),
         np.zeros(1, np.int64),
         np.zeros((4, dies), np.int32),
+        np.zeros((5, 8), np.int64),
     )
 
 
-@njit(cache=True)
-def _take_label(state: Any) -> Any:
-    state.free[-1] -= 1
-    return state.free[state.free[-1]]
-
-
-@njit(cache=True)
-def _give_label(state: Any, label: Any) -> None:
-    state.free[state.free[-1]] = label
-    state.free[-1] += 1
-
-
-@njit(cache=True)
-def _relabel(lattice: Any, state: Any, seed: Any, label: Any) -> None:
-    """Gives the cluster of `seed` another label."""
-    old = state.label[seed]
-    queue = state.queue[0]
-    queue[0] = seed
-    state.label[seed] = label
-    head, tail = 0, 1
-    while head < tail:
-        die = queue[head]
-        head += 1
-        for k in range(8):
-            other = lattice.king[die, k]
-            if other >= 0 and state.label[other] == old:
-                state.label[other] = label
-                queue[tail] = other
-                tail += 1
-    state.size[label] += state.size[old]
-    state.size[old] = 0
-    _give_label(state, old)
-
-
-@njit(cache=True)
-def _begin_to_fail(lattice: Any, state: Any, die: Any) -> None:
+@njit(inner=True)
+def _begin_to_fail(king: Any, label: Any, size: Any, free: Any, queue: Any, die: Any) -> None:
+    """Puts a die into the largest of the clusters around it, and the others with it."""
     most = -1
     for k in range(8):
-        other = lattice.king[die, k]
-        if other >= 0 and state.label[other] >= 0:
-            label = state.label[other]
-            if most < 0 or state.size[label] > state.size[most]:
-                most = label
+        other = king[die, k]
+        if other >= 0 and label[other] >= 0 and (most < 0 or size[label[other]] > size[most]):
+            most = label[other]
+    dies = len(label)
     if most < 0:
-        most = _take_label(state)
+        free[dies] -= 1
+        most = free[free[dies]]
     for k in range(8):
-        other = lattice.king[die, k]
-        if other >= 0 and state.label[other] >= 0 and state.label[other] != most:
-            _relabel(lattice, state, other, most)
-    state.label[die] = most
-    state.size[most] += 1
+        seed = king[die, k]
+        if seed < 0 or label[seed] < 0 or label[seed] == most:
+            continue
+        old = label[seed]
+        queue[0, 0] = seed
+        label[seed] = most
+        head, tail = 0, 1
+        while head < tail:
+            at = queue[0, head]
+            head += 1
+            for j in range(8):
+                other = king[at, j]
+                if other >= 0 and label[other] == old:
+                    label[other] = most
+                    queue[0, tail] = other
+                    tail += 1
+        size[most] += size[old]
+        size[old] = 0
+        free[free[dies]] = old
+        free[dies] += 1
+    label[die] = most
+    size[most] += 1
 
 
-@njit(cache=True)
-def _seeds(lattice: Any, state: Any, die: Any, seeds: Any) -> Any:
-    """One failing neighbor of each group that holds together around the die."""
-    group = np.full(8, -1, np.int64)
+@njit(inner=True)
+def _cease_to_fail(
+    king: Any, label: Any, size: Any, free: Any, stamp: Any, counter: Any, queue: Any, room: Any, die: Any
+) -> None:
+    """Takes a die out of its cluster; what falls apart is found by searches in lock step from all sides."""
+    own = label[die]
+    dies = len(label)
+    label[die] = -1
+    size[own] -= 1
+    if size[own] == 0:
+        free[free[dies]] = own
+        free[dies] += 1
+        return
+    # one failing neighbor of each group that holds together around the die
+    group, seeds, heads, tails, leader = room[0], room[1], room[2], room[3], room[4]
     for k in range(8):
-        other = lattice.king[die, _AROUND[k]]
-        if other >= 0 and state.label[other] >= 0:
-            group[k] = k
+        other = king[die, _AROUND[k]]
+        group[k] = k if other >= 0 and label[other] >= 0 else -1
     for _ in range(8):
         for k in range(8):
-            for reach in (1, 2):
+            for reach in range(1, 2 + k % 2):  # two sides touch over the corner between them
                 j = (k + reach) % 8
-                joined = reach == 1 or k % 2 == 1  # two sides touch over the corner between them
-                if joined and group[k] >= 0 and group[j] >= 0:
-                    least = min(group[k], group[j])
-                    group[k], group[j] = least, least
-    found = 0
+                if group[k] >= 0 and group[j] >= 0:
+                    least = group[k] if group[k] < group[j] else group[j]
+                    group[k] = least
+                    group[j] = least
+    count = 0
     for k in range(8):
         if group[k] == k:
-            seeds[found] = lattice.king[die, _AROUND[k]]
-            found += 1
-    return found
-
-
-@njit(cache=True)
-def _cease_to_fail(lattice: Any, state: Any, die: Any) -> None:
-    """Takes a die out of its cluster; what falls apart is found by searches in lock step from all sides."""
-    label = state.label[die]
-    state.label[die] = -1
-    state.size[label] -= 1
-    if state.size[label] == 0:
-        _give_label(state, label)
-        return
-    seeds = np.empty(4, np.int32)
-    count = _seeds(lattice, state, die, seeds)
+            seeds[count] = king[die, _AROUND[k]]
+            count += 1
     if count <= 1:
         return
-    base = state.counter[0] + 1
-    state.counter[0] += 4
-    heads, tails = np.zeros(4, np.int64), np.zeros(4, np.int64)
-    leader = np.arange(4)
+    base = counter[0] + 1
+    counter[0] += 4
     for s in range(count):
-        state.queue[s, 0] = seeds[s]
+        queue[s, 0] = seeds[s]
+        heads[s] = 0
         tails[s] = 1
-        state.stamp[seeds[s]] = base + s
+        leader[s] = s
+        stamp[seeds[s]] = base + s
     while True:
         open_groups = 0
         for s in range(count):
@@ -157,78 +136,75 @@ def _cease_to_fail(lattice: Any, state: Any, die: Any) -> None:
         for s in range(count):
             if heads[s] == tails[s]:
                 continue
-            at = state.queue[s, heads[s]]
+            at = queue[s, heads[s]]
             heads[s] += 1
             for k in range(8):
-                other = lattice.king[at, k]
-                if other < 0 or state.label[other] != label:
+                beside = king[at, k]
+                if beside < 0 or label[beside] != own:
                     continue
-                if state.stamp[other] < base:
-                    state.stamp[other] = base + s
-                    state.queue[s, tails[s]] = other
+                if stamp[beside] < base:
+                    stamp[beside] = base + s
+                    queue[s, tails[s]] = beside
                     tails[s] += 1
-                elif leader[state.stamp[other] - base] != leader[s]:
-                    gone, kept = leader[state.stamp[other] - base], leader[s]
+                elif leader[stamp[beside] - base] != leader[s]:
+                    gone, kept = leader[stamp[beside] - base], leader[s]
                     for t in range(count):
                         if leader[t] == gone:
                             leader[t] = kept
     for s in range(count):
         if leader[s] != s:
             continue
+        members = 0
         exhausted = True
         for other in range(count):
-            exhausted &= leader[other] != s or heads[other] == tails[other]
-        if not exhausted:
+            if leader[other] == s:
+                exhausted &= heads[other] == tails[other]
+                members += tails[other]
+        if not exhausted or members == size[own]:  # the rest, or all there is
             continue
-        members = 0
-        for other in range(count):
-            members += tails[other] if leader[other] == s else 0
-        if members == state.size[label]:  # it is all there is
-            continue
-        fresh = _take_label(state)
+        free[dies] -= 1
+        fresh = free[free[dies]]
         for other in range(count):
             if leader[other] == s:
                 for k in range(tails[other]):
-                    state.label[state.queue[other, k]] = fresh
-        state.size[fresh] = members
-        state.size[label] -= members
+                    label[queue[other, k]] = fresh
+        size[fresh] = members
+        size[own] -= members
 
 
 @njit(cache=True)
-def query(lattice: Any, replay: Any, state: Any, first: Any, last: Any, out: Any) -> None:
-    """Columns of the attempts [first, last): the largest cluster with one of the die's neighbors, 0 without.
+def _run(
+    king: Any, die_of: Any, known: Any, outcome_of: Any, label: Any, size: Any, free: Any, stamp: Any, counter: Any,
+    queue: Any, room: Any, bounds: Any, ask: Any, tell: Any, out: Any,
+) -> None:  # fmt: skip
+    for instant in range(len(bounds) - 1):
+        first, last = bounds[instant], bounds[instant + 1]
+        for i in range(first, last if ask else first):
+            die = die_of[i]
+            most = 0
+            for k in range(8):
+                other = king[die, k]
+                if other >= 0 and label[other] >= 0 and size[label[other]] > most:
+                    most = size[label[other]]
+            out[0, i] = most
+        for j in range(first, last if tell else first):
+            if known[j]:
+                die = die_of[j]
+                fails = outcome_of[j] == 0
+                if fails and label[die] < 0:
+                    _begin_to_fail(king, label, size, free, queue, die)
+                elif not fails and label[die] >= 0:
+                    _cease_to_fail(king, label, size, free, stamp, counter, queue, room, die)
+
+
+def run(
+    lattice: Lattice, replay: Replay, state: ClusterState, bounds: Int64, ask: bool, tell: bool, out: Float64
+) -> None:
+    """As `Kernel.run`: the largest cluster with one of the die's neighbors, 0 without.
 
     Shapes     out (1, n) by COLUMNS
     """
-    for i in range(first, last):
-        die = replay.die[i]
-        most = 0
-        for k in range(8):
-            other = lattice.king[die, k]
-            if other >= 0 and state.label[other] >= 0:
-                most = max(most, state.size[state.label[other]])
-        out[0, i] = most
+    _run(lattice.king, replay.die, replay.known, replay.outcome, *state, bounds, ask, tell, out)
 
 
-@njit(cache=True)
-def push(lattice: Any, replay: Any, state: Any, first: Any, last: Any) -> None:
-    """Takes the attempts [first, last) in."""
-    for j in range(first, last):
-        if replay.known[j]:
-            die = replay.die[j]
-            fails = replay.outcome[j] == 0
-            if fails and state.label[die] < 0:
-                _begin_to_fail(lattice, state, die)
-            elif not fails and state.label[die] >= 0:
-                _cease_to_fail(lattice, state, die)
-
-
-@njit(cache=True)
-def walk(lattice: Any, replay: Any, state: Any, out: Any) -> None:
-    """The whole replay: each instant is asked, then told."""
-    for k in range(len(replay.instants) - 1):
-        query(lattice, replay, state, replay.instants[k], replay.instants[k + 1], out)
-        push(lattice, replay, state, replay.instants[k], replay.instants[k + 1])
-
-
-KERNEL: Final = Kernel(revision=1, columns=COLUMNS, new_state=new_state, query=query, push=push, walk=walk)
+KERNEL: Final = Kernel(revision=1, columns=COLUMNS, new_state=new_state, run=run)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fs_spark.compiled import njit
 from fs_spark.kernels.elementary import exponentials
 from fs_spark.kernels.kernel import Asked, Kernel, Places
-from fs_spark.kernels.replay import Lattice
+from fs_spark.kernels.replay import Float64, Int64, Lattice, Replay
 
 COLUMNS: Final = ("fail__density_box", "fail__density_gauss")
 
@@ -52,62 +52,60 @@ def new_state(lattice: Lattice, *, box_mm: float, sigma_mm: float) -> DensitySta
 
 
 @njit(cache=True, error_model="numpy")
-def query(lattice: Any, replay: Any, state: Any, first: Any, last: Any, out: Any) -> None:
-    """Columns of the attempts [first, last) from what was pushed before, without the die itself.
+def _run(
+    cell_x: Any, cell_y: Any, die_of: Any, known: Any, outcome_of: Any, judged: Any, fails: Any, box_x: Any, box_y: Any,
+    gauss_y: Any, weight: Any, bounds: Any, ask: Any, tell: Any, out: Any,
+) -> None:  # fmt: skip
+    far = len(gauss_y) - 1
+    for instant in range(len(bounds) - 1):
+        first, last = bounds[instant], bounds[instant + 1]
+        for i in range(first, last if ask else first):
+            out[0, i] = np.nan
+            out[1, i] = np.nan
+            if box_x < 0:
+                continue
+            die = die_of[i]
+            cx, cy = np.int64(cell_x[die]), np.int64(cell_y[die])
+            there = failed = 0
+            for x in range(cx - box_x, cx + box_x + 1):
+                judged_row = judged[x, cy - box_y : cy + box_y + 1]
+                fails_row = fails[x, cy - box_y : cy + box_y + 1]
+                for k in range(len(judged_row)):
+                    there += judged_row[k]
+                    failed += fails_row[k]
+            there -= judged[cx, cy]
+            failed -= fails[cx, cy]
+            if there > 0:
+                out[0, i] = failed / there
+            mass = failed_mass = 0.0
+            for dx in range(-far, far + 1):
+                half = gauss_y[abs(dx)]
+                for dy in range(-half, half + 1):
+                    if judged[cx + dx, cy + dy] and (dx != 0 or dy != 0):
+                        w = weight[abs(dx), abs(dy)]
+                        mass += w
+                        if fails[cx + dx, cy + dy]:
+                            failed_mass += w
+            if mass > 0:
+                out[1, i] = failed_mass / mass
+        for j in range(first, last if tell else first):
+            if known[j]:
+                die = die_of[j]
+                judged[cell_x[die], cell_y[die]] = outcome_of[j] >= 0
+                fails[cell_x[die], cell_y[die]] = outcome_of[j] == 0
+
+
+def run(
+    lattice: Lattice, replay: Replay, state: DensityState, bounds: Int64, ask: bool, tell: bool, out: Float64
+) -> None:
+    """As `Kernel.run`, without the die itself.
 
     Shapes     out (2, n) by COLUMNS
     Undefined  NaN where nothing is judged in the window, or the die size is unknown
     Invariant to  order: both windows are summed by rising x, then y
     """
-    far = len(state.gauss_y) - 1
-    for i in range(first, last):
-        out[0, i] = np.nan
-        out[1, i] = np.nan
-        if state.box_x < 0:
-            continue
-        die = replay.die[i]
-        cx, cy = np.int64(lattice.cell_x[die]), np.int64(lattice.cell_y[die])
-        own_judged, own_fails = state.judged[cx, cy], state.fails[cx, cy]
-        judged = fails = 0
-        for x in range(cx - state.box_x, cx + state.box_x + 1):
-            judged_row = state.judged[x, cy - state.box_y : cy + state.box_y + 1]
-            fails_row = state.fails[x, cy - state.box_y : cy + state.box_y + 1]
-            for k in range(len(judged_row)):
-                judged += judged_row[k]
-                fails += fails_row[k]
-        judged -= own_judged
-        fails -= own_fails
-        if judged > 0:
-            out[0, i] = fails / judged
-        mass = failed = 0.0
-        for dx in range(-far, far + 1):
-            half = state.gauss_y[abs(dx)]
-            for dy in range(-half, half + 1):
-                if state.judged[cx + dx, cy + dy] and (dx != 0 or dy != 0):
-                    w = state.weight[abs(dx), abs(dy)]
-                    mass += w
-                    if state.fails[cx + dx, cy + dy]:
-                        failed += w
-        if mass > 0:
-            out[1, i] = failed / mass
-
-
-@njit(cache=True)
-def push(lattice: Any, replay: Any, state: Any, first: Any, last: Any) -> None:
-    """Takes the attempts [first, last) in."""
-    for j in range(first, last):
-        if replay.known[j]:
-            cx, cy = lattice.cell_x[replay.die[j]], lattice.cell_y[replay.die[j]]
-            state.judged[cx, cy] = replay.outcome[j] >= 0
-            state.fails[cx, cy] = replay.outcome[j] == 0
-
-
-@njit(cache=True, error_model="numpy")
-def walk(lattice: Any, replay: Any, state: Any, out: Any) -> None:
-    """The whole replay: each instant is asked, then told."""
-    for k in range(len(replay.instants) - 1):
-        query(lattice, replay, state, replay.instants[k], replay.instants[k + 1], out)
-        push(lattice, replay, state, replay.instants[k], replay.instants[k + 1])
+    attempts = replay.die, replay.known, replay.outcome
+    _run(lattice.cell_x, lattice.cell_y, *attempts, *state, bounds, ask, tell, out)
 
 
 def _options(asked: Asked, wafer: Places, sites: int) -> dict[str, Any]:
@@ -122,9 +120,7 @@ KERNEL: Final = Kernel(
     revision=2,
     columns=COLUMNS,
     new_state=new_state,
-    query=query,
-    push=push,
-    walk=walk,
+    run=run,
     options=_options,
     reach_mm=_reach_mm,
 )

@@ -11,13 +11,14 @@ Source     T. Dekker, A Floating-Point Technique for Extending the Available Pre
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fs_spark.compiled import njit
-from fs_spark.kernels.exact import dd_times, two_product, two_sum
+from fs_spark.kernels.exact import product_and_error, sum_and_error, two_product, two_sum
 
 Float64 = NDArray[np.float64]
 
@@ -53,7 +54,7 @@ _SMALL, _LARGE = 1e-130, 1e140
 """Between them no product here overflows, or loses bits below the least double."""
 
 
-@njit(cache=True, error_model="numpy")
+@njit(inner=True, error_model="numpy")
 def _over(x: Any, x_low: Any, y: Any, y_low: Any) -> Any:
     """(x + x_low) / (y + y_low), to about 100 bits."""
     quotient = x / y
@@ -61,56 +62,76 @@ def _over(x: Any, x_low: Any, y: Any, y_low: Any) -> Any:
     return two_sum(quotient, ((((x - product) - error) + x_low) - quotient * y_low) / y)
 
 
-@njit(cache=True, error_model="numpy")
-def exp(x: Any) -> Any:
-    """e^x. Error at most 0.51 units in the last place; where the result is below 2.3e-308, one such unit at 5e-324."""
-    if not x < 709.8:
-        return x if x != x else np.inf
-    if x < -746.0:
-        return 0.0
-    k = np.floor(x / _LN2[0] + 0.5)
-    product, error = two_product(k, _LN2[0])
-    r, r_low = two_sum(x - product, -error - k * _LN2[1])
-    total, low = 1.0, 0.0
+def _quotients(x: Float64, x_low: Float64, whole: float) -> tuple[Float64, Float64]:
+    """(x + x_low) / whole, to about 100 bits."""
+    quotient = x / whole
+    product, error = product_and_error(quotient, whole)
+    found: tuple[Float64, Float64] = sum_and_error(quotient, (((x - product) - error) + x_low) / whole)
+    return found
+
+
+def _products(x: Float64, x_low: Float64, y: Float64, y_low: Float64) -> tuple[Float64, Float64]:
+    """(x + x_low) * (y + y_low), to about 100 bits."""
+    product, error = product_and_error(x, y)
+    found: tuple[Float64, Float64] = sum_and_error(product, error + (x * y_low + x_low * y))
+    return found
+
+
+def _one_and(x: Float64, x_low: Float64) -> tuple[Float64, Float64]:
+    """1 + x + x_low."""
+    total, error = sum_and_error(1.0, x)
+    found: tuple[Float64, Float64] = sum_and_error(total, error + x_low)
+    return found
+
+
+def exponentials(x: ArrayLike) -> Float64:
+    """e^x of each. Error at most 0.51 units in the last place; where the result is below 2.3e-308, one such unit at
+    5e-324. Not compiled, as little is computed of it.
+
+    >>> exponentials([0.0, 1.0]).tolist()
+    [1.0, 2.718281828459045]
+    """
+    given = np.asarray(x, np.float64)
+    inside = (given < 709.8) & (given >= -746.0)
+    kept = np.where(inside, given, 0.0)
+    k = np.floor(kept / _LN2[0] + 0.5)
+    product, error = product_and_error(k, _LN2[0])
+    r, r_low = sum_and_error(kept - product, -error - k * _LN2[1])
+    total, low = np.ones(kept.shape), np.zeros(kept.shape)
     for n in range(_TERMS, 0, -1):
-        part, part_low = _over(r, r_low, float(n), 0.0)
-        total, low = dd_times(total, low, part, part_low)
-        total, error = two_sum(1.0, total)
-        total, low = two_sum(total, error + low)
-    return math.ldexp(total + low, int(k))
+        total, low = _one_and(*_products(total, low, *_quotients(r, r_low, float(n))))
+    with np.errstate(over="ignore", under="ignore"):
+        found = np.ldexp(total + low, k.astype(np.int32))
+    return np.where(inside, found, np.where(given < 0.0, 0.0, np.where(np.isnan(given), given, np.inf)))
 
 
-@njit(cache=True, error_model="numpy")
-def sine_and_cosine(x: Any) -> Any:
-    """sin x and cos x of a finite |x| up to 1,000. Error at most 0.51 units in the last place of each."""
-    k = np.floor(x / _HALF_PI[0] + 0.5)
-    product, error = two_product(k, _HALF_PI[0])
-    middle, middle_low = two_product(k, _HALF_PI[1])
-    r, r_low = two_sum(x - product, -error)
-    r, rest = two_sum(r, -middle)
-    r, r_low = two_sum(r, ((r_low + rest) - middle_low) - k * _HALF_PI[2])
-    square, square_low = dd_times(r, r_low, r, r_low)
-    sine, sine_low, cosine, cosine_low = 1.0, 0.0, 1.0, 0.0
+def sines_and_cosines(x: ArrayLike) -> tuple[Float64, Float64]:
+    """sin x and cos x of each finite |x| up to 1,000. Error at most 0.51 units in the last place. Not compiled.
+
+    >>> [one.tolist() for one in sines_and_cosines([0.0])]
+    [[0.0], [1.0]]
+    """
+    given = np.asarray(x, np.float64)
+    k = np.floor(given / _HALF_PI[0] + 0.5)
+    product, error = product_and_error(k, _HALF_PI[0])
+    middle, middle_low = product_and_error(k, _HALF_PI[1])
+    r, r_low = sum_and_error(given - product, -error)
+    r, rest = sum_and_error(r, -middle)
+    r, r_low = sum_and_error(r, ((r_low + rest) - middle_low) - k * _HALF_PI[2])
+    square = _products(r, r_low, r, r_low)
+    sine = cosine = np.ones(given.shape), np.zeros(given.shape)
     for n in range(_TERMS, 0, -2):  # 1 - square / (n (n + 1)) (1 - ...), and the same from n - 1
-        part, part_low = _over(square, square_low, -float(n * (n + 1)), 0.0)
-        sine, sine_low = dd_times(sine, sine_low, part, part_low)
-        sine, error = two_sum(1.0, sine)
-        sine, sine_low = two_sum(sine, error + sine_low)
-        part, part_low = _over(square, square_low, -float(n * (n - 1)), 0.0)
-        cosine, cosine_low = dd_times(cosine, cosine_low, part, part_low)
-        cosine, error = two_sum(1.0, cosine)
-        cosine, cosine_low = two_sum(cosine, error + cosine_low)
-    sine, sine_low = dd_times(sine, sine_low, r, r_low)
-    sine, cosine = sine + sine_low, cosine + cosine_low
-    turns = int(k) & 3
-    if turns == 1:
-        return cosine, -sine
-    if turns == 2:
-        return -sine, -cosine
-    return (-cosine, sine) if turns == 3 else (sine, cosine)
+        sine = _one_and(*_products(*sine, *_quotients(*square, -float(n * (n + 1)))))
+        cosine = _one_and(*_products(*cosine, *_quotients(*square, -float(n * (n - 1)))))
+    sine = _products(*sine, r, r_low)
+    sines, cosines = sine[0] + sine[1], cosine[0] + cosine[1]
+    turns = k.astype(np.int64) & 3
+    odd = turns % 2 == 1
+    first, second = np.where(odd, cosines, sines), np.where(odd, sines, cosines)
+    return np.where(turns >= 2, -first, first), np.where((turns == 1) | (turns == 2), -second, second)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(inner=True, error_model="numpy")
 def arctangent(y: Any, x: Any) -> Any:
     """The angle of finite (x, y) from the x axis, in (-pi, pi]; 0 at the origin. Error at most 0.51 units in the last
     place, where the result is 2.3e-308 or more."""
@@ -149,7 +170,7 @@ def arctangent(y: Any, x: Any) -> Any:
     return -(angle + low) if y < 0.0 else angle + low
 
 
-@njit(cache=True, error_model="numpy")
+@njit(inner=True, error_model="numpy")
 def hypotenuse(x: Any, y: Any) -> Any:
     """The square root of x^2 + y^2, without overflow on the way. Error at most 0.51 units in the last place, where the
     result is 2.3e-308 or more."""
@@ -173,32 +194,22 @@ def hypotenuse(x: Any, y: Any) -> Any:
 
 
 @njit(cache=True)
-def _arctangents(y: Float64, x: Float64) -> Float64:
-    out = np.empty(len(x))
+def _arctangents(y: Any, x: Any, out: Any) -> None:
     for k in range(len(x)):
         out[k] = arctangent(y[k], x[k])
-    return out
 
 
 @njit(cache=True)
-def _hypotenuses(x: Float64, y: Float64) -> Float64:
-    out = np.empty(len(x))
+def _hypotenuses(x: Any, y: Any, out: Any) -> None:
     for k in range(len(x)):
         out[k] = hypotenuse(x[k], y[k])
-    return out
 
 
-@njit(cache=True)
-def _exponentials(x: Float64) -> Float64:
-    out = np.empty(len(x))
-    for k in range(len(x)):
-        out[k] = exp(x[k])
-    return out
-
-
-def _flat(*given: ArrayLike) -> tuple[tuple[int, ...], list[Float64]]:
+def _of_each(compiled: Callable[..., None], *given: ArrayLike) -> Float64:
     arrays = np.broadcast_arrays(*(np.asarray(one, np.float64) for one in given))
-    return arrays[0].shape, [np.ascontiguousarray(one).ravel() for one in arrays]
+    out = np.empty(arrays[0].size)
+    compiled(*(one.flatten() for one in arrays), out)  # copies: all of one type, that can be written
+    return out.reshape(arrays[0].shape)
 
 
 def arctangents(y: ArrayLike, x: ArrayLike) -> Float64:
@@ -207,8 +218,7 @@ def arctangents(y: ArrayLike, x: ArrayLike) -> Float64:
     >>> arctangents([1.0, -0.0, 0.0], [1.0, -1.0, 0.0]).tolist() == [np.pi / 4, np.pi, 0.0]
     True
     """
-    shape, (a, b) = _flat(y, x)
-    return np.asarray(_arctangents(a, b), np.float64).reshape(shape)
+    return _of_each(_arctangents, y, x)
 
 
 def hypotenuses(x: ArrayLike, y: ArrayLike) -> Float64:
@@ -217,15 +227,4 @@ def hypotenuses(x: ArrayLike, y: ArrayLike) -> Float64:
     >>> hypotenuses([3.0, 1e200], [4.0, 0.0]).tolist()
     [5.0, 1e+200]
     """
-    shape, (a, b) = _flat(x, y)
-    return np.asarray(_hypotenuses(a, b), np.float64).reshape(shape)
-
-
-def exponentials(x: ArrayLike) -> Float64:
-    """`exp` of each.
-
-    >>> exponentials([0.0, 1.0]).tolist()
-    [1.0, 2.718281828459045]
-    """
-    shape, (a,) = _flat(x)
-    return np.asarray(_exponentials(a), np.float64).reshape(shape)
+    return _of_each(_hypotenuses, x, y)

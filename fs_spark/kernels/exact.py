@@ -56,7 +56,7 @@ def _zeros(*shape: int) -> NDArray[np.int64]:
     return out
 
 
-@njit(cache=True)
+@njit(inner=True)
 def _add(acc: Any, x: Any, sign: Any, down: Any) -> None:
     if x == 0.0:
         return
@@ -73,22 +73,24 @@ def _add(acc: Any, x: Any, sign: Any, down: Any) -> None:
     acc[limb] += sign * (low & _MASK)
     acc[limb + 1] += sign * ((low >> 32) + (high & _MASK))
     acc[limb + 2] += sign * (high >> 32)
-    acc[_LOW] = min(acc[_LOW], limb)
-    acc[_HIGH] = max(acc[_HIGH], limb + 2)
+    if limb < acc[_LOW]:
+        acc[_LOW] = limb
+    if limb + 2 > acc[_HIGH]:
+        acc[_HIGH] = limb + 2
 
 
-@njit(cache=True)
+@njit(inner=True)
 def add(acc: Any, x: Any, sign: Any) -> None:
     """Adds `sign` (1 or -1) times a finite x. At most 2^30 terms.
 
     Source     R. Neal, Fast Exact Summation Using Small and Large Superaccumulators, 2015
     """
-    _add(acc, x, sign, 0)
+    _add(acc, x, sign, np.int64(0))  # not a literal, for which it would be compiled once more
 
 
-@njit(cache=True)
-def two_product(x: Any, y: Any) -> Any:
-    """x * y as a rounded product and its error, for |x|, |y| below 1e290 and a product from 1e-270 to 1e300.
+def product_and_error(x: Any, y: Any) -> Any:
+    """x * y as a rounded product and its error, for |x|, |y| below 1e290 and a product from 1e-270 to 1e300; of
+    numbers or arrays.
 
     Source     Dekker 1971
     """
@@ -102,7 +104,17 @@ def two_product(x: Any, y: Any) -> Any:
     return product, ((x_high * y_high - product) + x_high * y_low + x_low * y_high) + x_low * y_low
 
 
-@njit(cache=True)
+def sum_and_error(x: Any, y: Any) -> Any:
+    """x + y as a rounded sum and its error, of numbers or arrays. Source: Knuth 1969."""
+    total = x + y
+    back = total - x
+    return total, (x - (total - back)) + (y - back)
+
+
+two_product, two_sum = njit(inner=True)(product_and_error), njit(inner=True)(sum_and_error)
+
+
+@njit(inner=True)
 def add_product(acc: Any, x: Any, y: Any, sign: Any) -> None:
     """Adds `sign` times x * y without rounding, for |x|, |y| below 1e150."""
     product, error = two_product(x, y)
@@ -114,15 +126,7 @@ def add_product(acc: Any, x: Any, y: Any, sign: Any) -> None:
     _add(acc, error, sign, down)
 
 
-@njit(cache=True)
-def two_sum(x: Any, y: Any) -> Any:
-    """x + y as a rounded sum and its error. Source: Knuth 1969."""
-    total = x + y
-    back = total - x
-    return total, (x - (total - back)) + (y - back)
-
-
-@njit(cache=True)
+@njit(inner=True)
 def digits_of(acc: Any, digits: Any) -> Any:
     """The digits of a sum's size, from digits[first] to digits[last]; its sign. Zero: sign 0, first > last."""
     first, last = acc[_LOW], acc[_HIGH]
@@ -147,7 +151,7 @@ def digits_of(acc: Any, digits: Any) -> Any:
     return (sign if first <= last else 0), first, last
 
 
-@njit(cache=True)
+@njit(inner=True)
 def whole_digits(number: Any, digits: Any) -> Any:
     """The same of an integer below 2^62."""
     size = abs(number)
@@ -158,7 +162,7 @@ def whole_digits(number: Any, digits: Any) -> Any:
     return (-1 if number < 0 else 1), _ONE, _ONE + (digits[_ONE + 1] > 0)
 
 
-@njit(cache=True)
+@njit(inner=True)
 def times(digits: Any, first: Any, last: Any, number: Any) -> Any:
     """Multiplies digits by an integer from 0 to 2^31, in place; the new last."""
     carry = np.int64(0)
@@ -172,7 +176,7 @@ def times(digits: Any, first: Any, last: Any, number: Any) -> Any:
     return last
 
 
-@njit(cache=True)
+@njit(inner=True)
 def add_digits(total: Any, sign: Any, a: Any, a_first: Any, a_last: Any, b: Any, b_first: Any, b_last: Any) -> None:
     """Adds `sign` (1, 0 or -1) times the product of two numbers to a sum of products."""
     if sign == 0:
@@ -184,11 +188,13 @@ def add_digits(total: Any, sign: Any, a: Any, a_first: Any, a_last: Any, b: Any,
             total[i + j] += sign * np.int64((product & np.uint64(_MASK)) + carry)
             carry = product >> np.uint64(32)
         total[i + b_last + 1] += sign * np.int64(carry)
-    total[_LOW] = min(total[_LOW], a_first + b_first)
-    total[_HIGH] = max(total[_HIGH], a_last + b_last + 1)
+    if a_first + b_first < total[_LOW]:
+        total[_LOW] = a_first + b_first
+    if a_last + b_last + 1 > total[_HIGH]:
+        total[_HIGH] = a_last + b_last + 1
 
 
-@njit(cache=True, inline="always")
+@njit(inner=True)
 def leading(acc: Any, digits: Any) -> Any:
     """A sum as (high + low) * 2^(32 top), less the bias, to about 100 bits: a function of the exact sum alone."""
     first, last = acc[_LOW], acc[_HIGH]
@@ -208,7 +214,8 @@ def leading(acc: Any, digits: Any) -> Any:
         while top > first and digits[top] == 0:
             top -= 1
     high, low, weight = float(carry) * _BASE, 0.0, 1.0
-    for k in range(top, max(first, top - 3) - 1, -1):
+    least = top - 3 if top - 3 > first else first
+    for k in range(top, least - 1, -1):
         term = float(digits[k]) * weight
         total = high + term
         low += term - (total - high)  # exact: each term is below the sum before it
@@ -218,14 +225,14 @@ def leading(acc: Any, digits: Any) -> Any:
     return sign * total, sign * (low - (total - high)), top
 
 
-@njit(cache=True)
+@njit(inner=True)
 def read(acc: Any, digits: Any) -> Any:
     """The sum of an accumulator as high + low, to about 100 bits; `digits` is room for it."""
     high, low, top = leading(acc, digits)
     return math.ldexp(high, 32 * top - _BIAS), math.ldexp(low, 32 * top - _BIAS)
 
 
-@njit(cache=True)
+@njit(inner=True)
 def take(total: Any, digits: Any) -> Any:
     """A sum of products as value * 2^exponent, an even exponent; empties it."""
     high, low, top = leading(total, digits)
@@ -236,7 +243,7 @@ def take(total: Any, digits: Any) -> Any:
     return high + low, 32 * top - 2 * _BIAS
 
 
-@njit(cache=True, error_model="numpy")
+@njit(inner=True, error_model="numpy")
 def quotient(high: Any, low: Any, number: Any) -> Any:
     """(high + low) / number, rounded once where high + low is a double's multiple of the number."""
     found = high / number
@@ -244,14 +251,14 @@ def quotient(high: Any, low: Any, number: Any) -> Any:
     return found + (((high - product) - error) + low) / number
 
 
-@njit(cache=True)
+@njit(inner=True)
 def dd_times(x: Any, x_low: Any, y: Any, y_low: Any) -> Any:
     """(x + x_low) * (y + y_low), to about 100 bits."""
     product, error = two_product(x, y)
     return two_sum(product, error + (x * y_low + x_low * y))
 
 
-@njit(cache=True)
+@njit(inner=True)
 def difference(n: Any, xy: Any, xy_low: Any, x: Any, x_low: Any, y: Any, y_low: Any) -> Any:
     """n * xy - x * y to about 100 bits of n * xy, and whether at least 55 are left of it."""
     a, a_low = dd_times(xy, xy_low, n, 0.0)
@@ -262,7 +269,7 @@ def difference(n: Any, xy: Any, xy_low: Any, x: Any, x_low: Any, y: Any, y_low: 
     return high, abs(high) > _SURE * size and _LEAST < size < _MOST and abs(b) < _MOST
 
 
-@njit(cache=True)
+@njit(inner=True)
 def covariation(n: Any, xy: Any, x: Any, y: Any) -> Any:
     """n * xy - x * y of whole numbers below 2^53, as a double: n^2 times a covariance, without cancellation."""
     a, a_low = two_product(n, xy)

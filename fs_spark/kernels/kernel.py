@@ -20,11 +20,7 @@ class Places(Protocol):
     @property
     def lattice(self) -> Lattice: ...
     @property
-    def ring(self) -> Int32: ...
-    @property
-    def sector(self) -> Int32: ...
-    @property
-    def reticle(self) -> Int32: ...
+    def zones(self) -> Int32: ...
     @property
     def center(self) -> tuple[float, float]: ...
 
@@ -57,10 +53,11 @@ class Kernel:
 
     revision     raised with every change that gives other values: all lots of the views that use it are then computed
                  anew, and what was made by another revision can be named
-    columns      the columns of `query`'s output, by their place
+    columns      the columns of `run`'s output, by their place
     new_state    (lattice, **options) -> a state in which nothing is known; None where nothing is replayed
-    query, push  (lattice, replay, state, first, last, out) fills in the attempts of an instant, from what was pushed
-                 before; (lattice, replay, state, first, last) takes them in. `walk` is both over a whole replay
+    run          (lattice, replay, state, bounds, ask, tell, out): for the attempts [bounds[k], bounds[k + 1]) of one
+                 instant after the other fills in `out` from what was told before, if `ask`, then takes them in, if
+                 `tell`. One function, since each one that numba compiles costs half a second and more
     options      (asked, wafer, number of sites) -> keywords of `new_state`
     reach_mm     how far around a die it looks on the lattice's grid; 5 x 5 dies are always there
     of_values    its output has one plane for each parameter, (p, columns, n); else (columns, n)
@@ -72,9 +69,7 @@ class Kernel:
     revision: int
     columns: tuple[str, ...]
     new_state: Callable[..., Any] | None = None
-    query: Callable[..., None] | None = None
-    push: Callable[..., None] | None = None
-    walk: Callable[..., None] | None = None
+    run: Callable[..., None] | None = None
     options: Callable[[Asked, Places, int], dict[str, Any]] = _nothing
     reach_mm: Callable[[Asked], float] = _no_reach
     of_values: bool = False

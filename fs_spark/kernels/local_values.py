@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fs_spark.compiled import njit
 from fs_spark.kernels.elementary import arctangent, hypotenuse
 from fs_spark.kernels.kernel import Asked, Kernel, Places
-from fs_spark.kernels.replay import KING_MOVES, Lattice
+from fs_spark.kernels.replay import KING_MOVES, Float64, Int64, Lattice, Replay
 
 COLUMNS: Final = (
     "neighbor_count",
@@ -40,16 +40,20 @@ _X, _Y, _LENGTH, _ANGLE, _R2, _VALUE = range(6)
 
 
 class LocalState(NamedTuple):
-    """Shapes: value (d, p) by die, NaN = none; grid (p, nx, ny) the same by cell, with `surface`; window (w, 2)."""
+    """Shapes: value (d, p) by die, NaN = none; grid (p, nx, ny) the same by cell, with `surface`; window (w, 2); offset
+    (w or 8, 2), z (w or 8,), ranked (8,): room."""
 
-    value: NDArray[np.float64]
-    grid: NDArray[np.float64]
-    moves: NDArray[np.int64]
-    window: NDArray[np.int64]
-    unit_mm: NDArray[np.float64]
+    value: Float64
+    grid: Float64
+    moves: Int64
+    window: Int64
+    unit_mm: Float64
     ranks: bool
     gradient: bool
     surface: bool
+    offset: Int64
+    z: Float64
+    ranked: Float64
 
 
 def new_state(
@@ -81,24 +85,27 @@ def new_state(
         ranks,
         gradient,
         surface,
+        np.zeros((max(8, len(window)), 2), np.int64),
+        np.zeros(max(8, len(window))),
+        np.zeros(8),
     )
 
 
-@njit(cache=True, error_model="numpy")
-def _slope(u: Any, v: Any, z: Any, count: Any, unit_mm: Any, out: Any, at: Any, i: Any, with_value: Any) -> None:
-    """A least-squares plane through z at the offsets (u, v) in cells, into out[at : at + 5 (or 6), i].
+@njit(inner=True, error_model="numpy")
+def _slope(offset: Any, z: Any, count: Any, unit_mm: Any, out: Any, p: Any, at: Any, with_value: Any, i: Any) -> None:
+    """A least-squares plane through z at the offsets (count, 2) in cells, into out[p, at : at + 5 (or 6), i].
 
     Whether three places are not on one line is decided in integers. Values count from the first of them, so that equal
     ones have exactly no slope.
     """
-    for column in range(at, at + _VALUE + with_value):
-        out[column, i] = np.nan
-    if count < 3 or not (np.isfinite(unit_mm[0]) and np.isfinite(unit_mm[1])):
+    for column in range(at, at + (_VALUE + 1 if with_value else _VALUE)):
+        out[p, column, i] = np.nan
+    if count < 3 or not (abs(unit_mm[0]) < np.inf and abs(unit_mm[1]) < np.inf):
         return
     flat = True
     for k in range(2, count):
-        du, dv = u[1] - u[0], v[1] - v[0]
-        if du * (v[k] - v[0]) != dv * (u[k] - u[0]):
+        du, dv = offset[1, 0] - offset[0, 0], offset[1, 1] - offset[0, 1]
+        if du * (offset[k, 1] - offset[0, 1]) != dv * (offset[k, 0] - offset[0, 0]):
             flat = False
             break
     if flat:
@@ -106,19 +113,20 @@ def _slope(u: Any, v: Any, z: Any, count: Any, unit_mm: Any, out: Any, at: Any, 
     sum_u = sum_v = sum_uu = sum_uv = sum_vv = 0
     total = 0.0
     for k in range(count):
-        sum_u += u[k]
-        sum_v += v[k]
-        sum_uu += u[k] * u[k]
-        sum_uv += u[k] * v[k]
-        sum_vv += v[k] * v[k]
+        u, v = offset[k, 0], offset[k, 1]
+        sum_u += u
+        sum_v += v
+        sum_uu += u * u
+        sum_uv += u * v
+        sum_vv += v * v
         total += z[k] - z[0]
     mean = total / count
     mean_u, mean_v = sum_u / count, sum_v / count
     uz = vz = zz = 0.0
     for k in range(count):
         rest = (z[k] - z[0]) - mean
-        uz += (u[k] - mean_u) * rest
-        vz += (v[k] - mean_v) * rest
+        uz += (offset[k, 0] - mean_u) * rest
+        vz += (offset[k, 1] - mean_v) * rest
         zz += rest * rest
     uu = float(count * sum_uu - sum_u * sum_u) / count
     uv = float(count * sum_uv - sum_u * sum_v) / count
@@ -127,39 +135,90 @@ def _slope(u: Any, v: Any, z: Any, count: Any, unit_mm: Any, out: Any, at: Any, 
     slope_u = (vv * uz - uv * vz) / det
     slope_v = (uu * vz - uv * uz) / det
     x, y = slope_u / unit_mm[0] + 0.0, slope_v / unit_mm[1] + 0.0  # no -0.0: it would turn the angle
-    out[at + _X, i] = x
-    out[at + _Y, i] = y
-    out[at + _LENGTH, i] = hypotenuse(x, y)
+    out[p, at + _X, i] = x
+    out[p, at + _Y, i] = y
+    out[p, at + _LENGTH, i] = hypotenuse(x, y)
     if x != 0 or y != 0:
-        out[at + _ANGLE, i] = arctangent(y, x)
+        out[p, at + _ANGLE, i] = arctangent(y, x)
     if zz > 0:
-        out[at + _R2, i] = min(max((slope_u * uz + slope_v * vz) / zz, 0.0), 1.0)
+        share = (slope_u * uz + slope_v * vz) / zz
+        out[p, at + _R2, i] = 0.0 if share < 0.0 else 1.0 if share > 1.0 else share
     if with_value:
-        out[at + _VALUE, i] = z[0] + (mean - slope_u * mean_u - slope_v * mean_v)
+        out[p, at + _VALUE, i] = z[0] + (mean - slope_u * mean_u - slope_v * mean_v)
 
 
 @njit(cache=True, error_model="numpy")
-def _ranks(z: Any, count: Any, ranked: Any, out: Any, i: Any) -> None:
-    """Min, max, median and range of z[:count] into `out`; `ranked` is room for eight."""
-    for k in range(count):
-        at = k
-        while at > 0 and ranked[at - 1] > z[k]:
-            ranked[at] = ranked[at - 1]
-            at -= 1
-        ranked[at] = z[k]
-    if count > 0:
-        out[_MIN, i] = ranked[0]
-        out[_MAX, i] = ranked[count - 1]
-        out[_MEDIAN, i] = ranked[count // 2] if count % 2 else (ranked[count // 2 - 1] + ranked[count // 2]) / 2
-        out[_RANGE, i] = ranked[count - 1] - ranked[0]
-    else:
-        for column in range(_MIN, _RANGE + 1):
-            out[column, i] = np.nan
+def _run(
+    king: Any, cell_x: Any, cell_y: Any, die_of: Any, known: Any, values: Any, by_die: Any, by_cell: Any, moves: Any,
+    window: Any, unit_mm: Any, with_ranks: Any, with_gradient: Any, with_surface: Any, offset: Any, z: Any, ranked: Any,
+    bounds: Any, ask: Any, tell: Any, out: Any,
+) -> None:  # fmt: skip
+    for instant in range(len(bounds) - 1):
+        first, last = bounds[instant], bounds[instant + 1]
+        for i in range(first, last if ask else first):
+            die = die_of[i]
+            cx, cy = np.int64(cell_x[die]), np.int64(cell_y[die])
+            for p in range(out.shape[0]):
+                count = np.int64(0)
+                total = 0.0
+                for k in range(8):
+                    other = king[die, k]
+                    if other >= 0:
+                        value = by_die[other, p]
+                        if value == value:
+                            z[count] = value
+                            offset[count, 0] = moves[k, 0]
+                            offset[count, 1] = moves[k, 1]
+                            total += value - z[0]
+                            count += 1
+                mean = squares = 0.0  # the mean above the first value, so that equal ones have exactly no spread
+                if count > 0:
+                    mean = total / count
+                for k in range(count):
+                    rest = (z[k] - z[0]) - mean
+                    squares += rest * rest
+                    at = k
+                    while with_ranks and at > 0 and ranked[at - 1] > z[k]:
+                        ranked[at] = ranked[at - 1]
+                        at -= 1
+                    ranked[at] = z[k]
+                out[p, _COUNT, i] = count
+                for column in range(_MEAN, _RANGE + 1):
+                    out[p, column, i] = np.nan
+                if count > 0:
+                    out[p, _MEAN, i] = z[0] + mean
+                    half = count // 2
+                    out[p, _MIN, i] = ranked[0]
+                    out[p, _MAX, i] = ranked[count - 1]
+                    out[p, _MEDIAN, i] = ranked[half] if count % 2 else (ranked[half - 1] + ranked[half]) / 2
+                    out[p, _RANGE, i] = ranked[count - 1] - ranked[0]
+                if count > 1:
+                    out[p, _STD, i] = math.sqrt(squares / (count - 1))
+                for turn in range(2):
+                    if turn == 1 and with_surface:
+                        count = np.int64(0)  # not a literal, for which `_slope` would be compiled once more
+                        for k in range(len(window)):
+                            value = by_cell[p, cx + window[k, 0], cy + window[k, 1]]
+                            if value == value:
+                                z[count] = value
+                                offset[count, 0] = window[k, 0]
+                                offset[count, 1] = window[k, 1]
+                                count += 1
+                    if with_surface if turn else with_gradient:
+                        _slope(offset, z, count, unit_mm, out, p, _SURFACE if turn else _GRADIENT, turn == 0, i)
+        for j in range(first, last if tell else first):
+            if known[j]:
+                die = die_of[j]
+                for p in range(values.shape[0]):
+                    by_die[die, p] = values[p, j]
+                    if with_surface:
+                        by_cell[p, cell_x[die], cell_y[die]] = values[p, j]
 
 
-@njit(cache=True, error_model="numpy")
-def query(lattice: Any, replay: Any, state: Any, first: Any, last: Any, out: Any) -> None:
-    """Columns of the attempts [first, last) from what was pushed before, without the die itself.
+def run(
+    lattice: Lattice, replay: Replay, state: LocalState, bounds: Int64, ask: bool, tell: bool, out: Float64
+) -> None:
+    """As `Kernel.run`, without the die itself.
 
     Shapes     out (p, 18, n) by COLUMNS
     Units      slopes per mm, x to the right and y up as x_mm and y_mm
@@ -167,68 +226,8 @@ def query(lattice: Any, replay: Any, state: Any, first: Any, last: Any, out: Any
                unknown; `gradient_rad` without a slope; `gradient_r2` where all values are equal
     Invariant to  order: sums run over the neighbors by y, then x
     """
-    size = max(8, len(state.window))
-    u, v = np.empty(size, np.int64), np.empty(size, np.int64)
-    z, ranked = np.empty(size), np.empty(8)
-    for i in range(first, last):
-        die = replay.die[i]
-        for p in range(out.shape[0]):
-            count = 0
-            total = 0.0
-            for k in range(8):
-                other = lattice.king[die, k]
-                if other >= 0:
-                    value = state.value[other, p]
-                    if value == value:
-                        z[count] = value
-                        u[count], v[count] = state.moves[k, 0], state.moves[k, 1]
-                        total += value - z[0]
-                        count += 1
-            out[p, _COUNT, i] = count
-            if count > 0:
-                mean = total / count  # above the first value, so that equal ones have exactly no spread
-                squares = 0.0
-                for k in range(count):
-                    rest = (z[k] - z[0]) - mean
-                    squares += rest * rest
-                out[p, _MEAN, i] = z[0] + mean
-                out[p, _STD, i] = np.sqrt(squares / (count - 1)) if count > 1 else np.nan
-            else:
-                out[p, _MEAN, i] = np.nan
-                out[p, _STD, i] = np.nan
-            if state.ranks:
-                _ranks(z, count, ranked, out[p], i)
-            if state.gradient:
-                _slope(u, v, z, count, state.unit_mm, out[p], _GRADIENT, i, True)
-            if state.surface:
-                cx, cy = np.int64(lattice.cell_x[die]), np.int64(lattice.cell_y[die])
-                count = 0
-                for k in range(len(state.window)):
-                    value = state.grid[p, cx + state.window[k, 0], cy + state.window[k, 1]]
-                    if value == value:
-                        z[count], u[count], v[count] = value, state.window[k, 0], state.window[k, 1]
-                        count += 1
-                _slope(u, v, z, count, state.unit_mm, out[p], _SURFACE, i, False)
-
-
-@njit(cache=True)
-def push(lattice: Any, replay: Any, state: Any, first: Any, last: Any) -> None:
-    """Takes the attempts [first, last) in."""
-    for j in range(first, last):
-        if replay.known[j]:
-            die = replay.die[j]
-            for p in range(replay.values.shape[0]):
-                state.value[die, p] = replay.values[p, j]
-                if state.surface:
-                    state.grid[p, lattice.cell_x[die], lattice.cell_y[die]] = replay.values[p, j]
-
-
-@njit(cache=True, error_model="numpy")
-def walk(lattice: Any, replay: Any, state: Any, out: Any) -> None:
-    """The whole replay: each instant is asked, then told."""
-    for k in range(len(replay.instants) - 1):
-        query(lattice, replay, state, replay.instants[k], replay.instants[k + 1], out)
-        push(lattice, replay, state, replay.instants[k], replay.instants[k + 1])
+    places = lattice.king, lattice.cell_x, lattice.cell_y
+    _run(*places, replay.die, replay.known, replay.values, *state, bounds, ask, tell, out)
 
 
 def _options(asked: Asked, wafer: Places, sites: int) -> dict[str, Any]:
@@ -249,9 +248,7 @@ KERNEL: Final = Kernel(
     revision=2,
     columns=COLUMNS,
     new_state=new_state,
-    query=query,
-    push=push,
-    walk=walk,
+    run=run,
     options=_options,
     reach_mm=_reach_mm,
     of_values=True,

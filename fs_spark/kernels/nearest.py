@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -9,9 +10,7 @@ from numpy.typing import NDArray
 
 from fs_spark.compiled import njit
 from fs_spark.kernels.kernel import Kernel
-from fs_spark.kernels.replay import Lattice
-
-Int64 = NDArray[np.int64]
+from fs_spark.kernels.replay import Float64, Int64, Lattice, Replay
 
 COLUMNS: Final = ("fail__nearest_mm", "fail__nearest_dies")
 
@@ -21,7 +20,8 @@ class NearestState(NamedTuple):
 
     Shapes     fails: all levels one after the other; start, height (levels,): where a level begins, its blocks on y;
                low_x, high_x, low_y, high_y by cell: the first die at or after it, the last at or before it;
-               stack (4 levels + 4, 3); unit_mm (2,)
+               stack (4 levels + 4, 3), bound (4 levels + 4,): room for a search; scale (2, 2): king moves and mm of a
+               coordinate on x and y
     """
 
     fails: NDArray[np.int32]
@@ -32,7 +32,8 @@ class NearestState(NamedTuple):
     low_y: Int64
     high_y: Int64
     stack: Int64
-    unit_mm: NDArray[np.float64]
+    bound: Float64
+    scale: Float64
 
 
 def _bounds(cells: Int64, values: Int64, length: int) -> tuple[Int64, Int64]:
@@ -66,112 +67,98 @@ def new_state(lattice: Lattice) -> NearestState:
         low_y,
         high_y,
         np.zeros((4 * len(starts) + 4, 3), np.int64),
-        np.abs(lattice.mm_per_cell),
+        np.zeros(4 * len(starts) + 4),
+        np.stack([1.0 / lattice.step, np.abs(lattice.mm_per_cell)]),
     )
 
 
-@njit(cache=True)
-def _gap(value: Any, low: Any, high: Any) -> Any:
-    if value < low:
-        return low - value
-    return value - high if value > high else 0
-
-
-@njit(cache=True)
-def _distance(dx: Any, dy: Any, in_mm: Any, scale: Any) -> Any:
-    """Squared mm, or king moves."""
-    a, b = dx * scale[0], dy * scale[1]
-    return a * a + b * b if in_mm else max(a, b)
-
-
-@njit(cache=True)
-def _search(lattice: Any, state: Any, die: Any, in_mm: Any, scale: Any) -> Any:
-    """The least distance from a die to another that fails, infinite without one."""
-    x, y = lattice.x[die], lattice.y[die]
-    own_x, own_y = np.int64(lattice.cell_x[die]), np.int64(lattice.cell_y[die])
-    last_x, last_y = len(state.low_x) - 1, len(state.low_y) - 1
-    best = np.inf
-    stack = state.stack
-    stack[0, 0], stack[0, 1], stack[0, 2] = len(state.start) - 1, 0, 0
-    depth = 1 if state.fails[state.start[-1]] > 0 else 0
-    bound = np.empty(4)
-    child = np.empty((4, 2), np.int64)
-    while depth > 0:
-        depth -= 1
-        level, bx, by = stack[depth, 0], stack[depth, 1], stack[depth, 2]
-        size = 1 << level
-        dx = _gap(x, state.low_x[bx * size], state.high_x[min(bx * size + size - 1, last_x)])
-        dy = _gap(y, state.low_y[by * size], state.high_y[min(by * size + size - 1, last_y)])
-        if _distance(dx, dy, in_mm, scale) >= best:
-            continue
-        if level == 0:
-            if bx != own_x or by != own_y:
-                best = _distance(dx, dy, in_mm, scale)
-            continue
-        below = level - 1
-        half = size >> 1
-        height = state.height[below]
-        width = (last_x + half) // half
-        found = 0
-        for cx in range(2 * bx, min(2 * bx + 2, width)):
-            for cy in range(2 * by, min(2 * by + 2, height)):
-                if state.fails[state.start[below] + cx * height + cy] > 0:
-                    dx = _gap(x, state.low_x[cx * half], state.high_x[min(cx * half + half - 1, last_x)])
-                    dy = _gap(y, state.low_y[cy * half], state.high_y[min(cy * half + half - 1, last_y)])
-                    at = found  # sorted by falling distance, so that the nearest comes off the stack first
-                    far = _distance(dx, dy, in_mm, scale)
-                    while at > 0 and bound[at - 1] < far:
-                        bound[at], child[at, 0], child[at, 1] = bound[at - 1], child[at - 1, 0], child[at - 1, 1]
-                        at -= 1
-                    bound[at], child[at, 0], child[at, 1] = far, cx, cy
-                    found += 1
-        for k in range(found):
-            if bound[k] < best:
-                stack[depth, 0], stack[depth, 1], stack[depth, 2] = below, child[k, 0], child[k, 1]
-                depth += 1
-    return best
-
-
 @njit(cache=True, error_model="numpy")
-def query(lattice: Any, replay: Any, state: Any, first: Any, last: Any, out: Any) -> None:
-    """Columns of the attempts [first, last) from what was pushed before, without the die itself.
+def _run(
+    x_of: Any, y_of: Any, cell_x: Any, cell_y: Any, die_of: Any, known: Any, outcome_of: Any, fails: Any, start: Any,
+    height: Any, low_x: Any, high_x: Any, low_y: Any, high_y: Any, stack: Any, bound: Any, scale: Any, bounds: Any,
+    ask: Any, tell: Any, out: Any,
+) -> None:  # fmt: skip
+    last_x, last_y = len(low_x) - 1, len(low_y) - 1
+    levels = len(start)
+    for instant in range(len(bounds) - 1):
+        first, last = bounds[instant], bounds[instant + 1]
+        for i in range(first, last if ask else first):
+            die = die_of[i]
+            x, y = x_of[die], y_of[die]
+            for turn in range(2):  # king moves, then mm
+                scale_x, scale_y = scale[turn, 0], scale[turn, 1]
+                best = np.inf
+                # the blocks yet to be searched, the nearest on top: level, place on x and on y, and how far it is
+                depth = 0
+                if fails[start[levels - 1]] > 0 and scale_x == scale_x and scale_y == scale_y:
+                    stack[0, 0], stack[0, 1], stack[0, 2], bound[0] = levels - 1, 0, 0, 0.0
+                    depth = 1
+                while depth > 0:
+                    depth -= 1
+                    if bound[depth] >= best:
+                        continue
+                    level, bx, by = stack[depth, 0], stack[depth, 1], stack[depth, 2]
+                    if level == 0:
+                        if bx != cell_x[die] or by != cell_y[die]:
+                            best = bound[depth]
+                        continue
+                    base = depth
+                    level -= 1
+                    size = 1 << level
+                    for child in range(4):
+                        cx, cy = 2 * bx + (child >> 1), 2 * by + (child & 1)
+                        begin_x, begin_y = cx * size, cy * size
+                        if begin_x > last_x or begin_y > last_y or fails[start[level] + cx * height[level] + cy] == 0:
+                            continue
+                        end_x, end_y = begin_x + size - 1, begin_y + size - 1
+                        end_x = end_x if end_x < last_x else last_x
+                        end_y = end_y if end_y < last_y else last_y
+                        dx = dy = 0
+                        if x < low_x[begin_x]:
+                            dx = low_x[begin_x] - x
+                        elif x > high_x[end_x]:
+                            dx = x - high_x[end_x]
+                        if y < low_y[begin_y]:
+                            dy = low_y[begin_y] - y
+                        elif y > high_y[end_y]:
+                            dy = y - high_y[end_y]
+                        far_x, far_y = dx * scale_x, dy * scale_y
+                        far = far_x if far_x > far_y else far_y
+                        if turn == 1:  # squared
+                            far = far_x * far_x + far_y * far_y
+                        if far >= best:
+                            continue
+                        at = depth
+                        while at > base and bound[at - 1] < far:
+                            bound[at], stack[at, 0] = bound[at - 1], stack[at - 1, 0]
+                            stack[at, 1], stack[at, 2] = stack[at - 1, 1], stack[at - 1, 2]
+                            at -= 1
+                        bound[at], stack[at, 0], stack[at, 1], stack[at, 2] = far, level, cx, cy
+                        depth += 1
+                if best == np.inf:
+                    best = np.nan
+                out[1 - turn, i] = math.sqrt(best) if turn == 1 else best
+        for j in range(first, last if tell else first):
+            if known[j]:
+                die = die_of[j]
+                bx, by = np.int64(cell_x[die]), np.int64(cell_y[die])
+                change = (outcome_of[j] == 0) - fails[bx * height[0] + by]
+                if change != 0:
+                    for level in range(levels):
+                        fails[start[level] + (bx >> level) * height[level] + (by >> level)] += change
+
+
+def run(
+    lattice: Lattice, replay: Replay, state: NearestState, bounds: Int64, ask: bool, tell: bool, out: Float64
+) -> None:
+    """As `Kernel.run`, without the die itself.
 
     Shapes     out (2, n) by COLUMNS
     Units      mm from center to center; king moves of one pitch
     Undefined  NaN without a fail; mm also where the die size is unknown
     """
-    moves = 1.0 / lattice.step
-    for i in range(first, last):
-        die = replay.die[i]
-        steps = _search(lattice, state, die, False, moves)
-        out[0, i] = np.nan
-        out[1, i] = np.nan
-        if np.isfinite(steps):
-            out[1, i] = steps
-            if np.isfinite(state.unit_mm[0]) and np.isfinite(state.unit_mm[1]):
-                out[0, i] = np.sqrt(_search(lattice, state, die, True, state.unit_mm))
+    places = lattice.x, lattice.y, lattice.cell_x, lattice.cell_y
+    _run(*places, replay.die, replay.known, replay.outcome, *state, bounds, ask, tell, out)
 
 
-@njit(cache=True)
-def push(lattice: Any, replay: Any, state: Any, first: Any, last: Any) -> None:
-    """Takes the attempts [first, last) in."""
-    for j in range(first, last):
-        if not replay.known[j]:
-            continue
-        cx, cy = np.int64(lattice.cell_x[replay.die[j]]), np.int64(lattice.cell_y[replay.die[j]])
-        was = state.fails[cx * state.height[0] + cy]
-        change = (1 if replay.outcome[j] == 0 else 0) - was
-        if change != 0:
-            for level in range(len(state.start)):
-                state.fails[state.start[level] + (cx >> level) * state.height[level] + (cy >> level)] += change
-
-
-@njit(cache=True, error_model="numpy")
-def walk(lattice: Any, replay: Any, state: Any, out: Any) -> None:
-    """The whole replay: each instant is asked, then told."""
-    for k in range(len(replay.instants) - 1):
-        query(lattice, replay, state, replay.instants[k], replay.instants[k + 1], out)
-        push(lattice, replay, state, replay.instants[k], replay.instants[k + 1])
-
-
-KERNEL: Final = Kernel(revision=1, columns=COLUMNS, new_state=new_state, query=query, push=push, walk=walk)
+KERNEL: Final = Kernel(revision=1, columns=COLUMNS, new_state=new_state, run=run)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fs_spark.compiled import njit
 from fs_spark.kernels.kernel import Asked, Kernel, Places
-from fs_spark.kernels.replay import IS_SIDE, Lattice
+from fs_spark.kernels.replay import IS_SIDE, Float64, Int64, Lattice, Replay
 
 COLUMNS: Final = (
     "neighbor_count",
@@ -25,12 +25,14 @@ COLUMNS: Final = (
 
 
 class NeighborhoodState(NamedTuple):
-    """Shapes: latest, outcome, hard_bin (d,) by die, of its latest attempt; weights (8,) by king move."""
+    """Shapes: latest, outcome, hard_bin (d,) by die, of its latest attempt; weights (8,) by king move;
+    room (8,) for bins."""
 
     latest: NDArray[np.int32]
     outcome: NDArray[np.int8]
     hard_bin: NDArray[np.int32]
     weights: NDArray[np.float64]
+    room: NDArray[np.int32]
     bins: bool
     block: bool
 
@@ -45,85 +47,84 @@ def new_state(
         np.full(dies, -1, np.int8),
         np.full(dies, -1, np.int32),
         np.where(IS_SIDE, side_weight, corner_weight).astype(np.float64),
+        np.empty(8, np.int32),
         bins,
         block,
     )
 
 
 @njit(cache=True, error_model="numpy")
-def query(lattice: Any, replay: Any, state: Any, first: Any, last: Any, out: Any) -> None:
-    """Columns of the attempts [first, last) from what was pushed before.
+def _run(
+    king: Any, around: Any, die_of: Any, known: Any, outcome_of: Any, bin_of: Any, latest: Any, outcome: Any,
+    hard_bin: Any, weights: Any, room: Any, with_bins: Any, with_block: Any, bounds: Any, ask: Any, tell: Any, out: Any,
+) -> None:  # fmt: skip
+    for instant in range(len(bounds) - 1):
+        first, last = bounds[instant], bounds[instant + 1]
+        for i in range(first, last if ask else first):
+            die = die_of[i]
+            own_bin = bin_of[i]
+            tested = judged = fails = same = most = there = 0
+            weight = failed_weight = 0.0
+            for k in range(8):
+                other = king[die, k]
+                if other < 0 or latest[other] < 0:
+                    continue
+                tested += 1
+                its_bin = hard_bin[other] if with_bins else -1
+                if its_bin >= 0 and its_bin == own_bin:
+                    same += 1
+                if outcome[other] < 0:
+                    continue
+                judged += 1
+                weight += weights[k]
+                if outcome[other] == 0:
+                    fails += 1
+                    failed_weight += weights[k]
+                    if its_bin >= 0:
+                        room[there] = its_bin
+                        there += 1
+            for a in range(there):
+                equal = 0
+                for b in range(there):
+                    equal += room[a] == room[b]
+                if equal > most:
+                    most = equal
+            out[0, i] = tested
+            out[1, i] = fails
+            out[2, i] = fails / judged if judged else np.nan
+            out[3, i] = failed_weight / weight if weight > 0 else np.nan
+            out[4, i] = most
+            out[5, i] = same if own_bin >= 0 else np.nan
+            if with_block:
+                tested = judged = fails = 0
+                for k in range(16):
+                    other = around[die, k]
+                    if other >= 0 and latest[other] >= 0:
+                        tested += 1
+                        judged += outcome[other] >= 0
+                        fails += outcome[other] == 0
+                out[6, i] = tested
+                out[7, i] = fails
+                out[8, i] = fails / judged if judged else np.nan
+        for j in range(first, last if tell else first):
+            if known[j]:
+                die = die_of[j]
+                latest[die] = j
+                outcome[die] = outcome_of[j]
+                hard_bin[die] = bin_of[j]
+
+
+def run(
+    lattice: Lattice, replay: Replay, state: NeighborhoodState, bounds: Int64, ask: bool, tell: bool, out: Float64
+) -> None:
+    """As `Kernel.run`.
 
     Shapes     out (9, n) by COLUMNS
     Undefined  counts are 0 where nothing was tested; fractions NaN where nothing was judged, `neighbor_same_bin` NaN
                where the attempt has no bin
     """
-    bins = np.empty(8, np.int32)
-    for i in range(first, last):
-        die = replay.die[i]
-        own_bin = replay.hard_bin[i]
-        tested = judged = fails = same = most = there = 0
-        weight = failed_weight = 0.0
-        for k in range(8):
-            other = lattice.king[die, k]
-            if other < 0 or state.latest[other] < 0:
-                continue
-            tested += 1
-            outcome = state.outcome[other]
-            hard_bin = state.hard_bin[other] if state.bins else -1
-            if hard_bin >= 0 and hard_bin == own_bin:
-                same += 1
-            if outcome < 0:
-                continue
-            judged += 1
-            weight += state.weights[k]
-            if outcome == 0:
-                fails += 1
-                failed_weight += state.weights[k]
-                if hard_bin >= 0:
-                    bins[there] = hard_bin
-                    there += 1
-        for a in range(there):
-            equal = 0
-            for b in range(there):
-                equal += bins[a] == bins[b]
-            most = max(most, equal)
-        out[0, i] = tested
-        out[1, i] = fails
-        out[2, i] = fails / judged if judged else np.nan
-        out[3, i] = failed_weight / weight if weight > 0 else np.nan
-        out[4, i] = most
-        out[5, i] = same if own_bin >= 0 else np.nan
-        if state.block:
-            tested = judged = fails = 0
-            for k in range(16):
-                other = lattice.block[die, k]
-                if other >= 0 and state.latest[other] >= 0:
-                    tested += 1
-                    judged += state.outcome[other] >= 0
-                    fails += state.outcome[other] == 0
-            out[6, i] = tested
-            out[7, i] = fails
-            out[8, i] = fails / judged if judged else np.nan
-
-
-@njit(cache=True)
-def push(lattice: Any, replay: Any, state: Any, first: Any, last: Any) -> None:
-    """Takes the attempts [first, last) in."""
-    for j in range(first, last):
-        if replay.known[j]:
-            die = replay.die[j]
-            state.latest[die] = j
-            state.outcome[die] = replay.outcome[j]
-            state.hard_bin[die] = replay.hard_bin[j]
-
-
-@njit(cache=True, error_model="numpy")
-def walk(lattice: Any, replay: Any, state: Any, out: Any) -> None:
-    """The whole replay: each instant is asked, then told."""
-    for k in range(len(replay.instants) - 1):
-        query(lattice, replay, state, replay.instants[k], replay.instants[k + 1], out)
-        push(lattice, replay, state, replay.instants[k], replay.instants[k + 1])
+    attempts = replay.die, replay.known, replay.outcome, replay.hard_bin
+    _run(lattice.king, lattice.block, *attempts, *state, bounds, ask, tell, out)
 
 
 def _options(asked: Asked, wafer: Places, sites: int) -> dict[str, Any]:
@@ -135,6 +136,4 @@ def _options(asked: Asked, wafer: Places, sites: int) -> dict[str, Any]:
     }
 
 
-KERNEL: Final = Kernel(
-    revision=1, columns=COLUMNS, new_state=new_state, query=query, push=push, walk=walk, options=_options
-)
+KERNEL: Final = Kernel(revision=1, columns=COLUMNS, new_state=new_state, run=run, options=_options)

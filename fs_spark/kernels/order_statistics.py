@@ -5,29 +5,26 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fs_spark.compiled import njit
 from fs_spark.kernels.kernel import Asked, Kernel, Places
-from fs_spark.kernels.replay import Lattice
-
-Int64 = NDArray[np.int64]
-Float64 = NDArray[np.float64]
+from fs_spark.kernels.replay import Float64, Int64, Lattice, Replay
 
 COLUMNS: Final = ("wafer_median", "wafer_iqr", "rank")
 BLOCK: Final = 256
+_USED, _TOTAL = range(2)
 
 
 class OrderState(NamedTuple):
     """Shapes: value (d, p) by die, NaN = none; block (p, b, 256), sorted; size (p, b); order (p, b): the blocks in use
-    by rising values, then the free ones; used, total (p,)."""
+    by rising values, then the free ones; counts (p, 2): blocks in use, values; room (d,)."""
 
     value: Float64
     block: Float64
     size: Int64
     order: Int64
-    used: Int64
-    total: Int64
+    counts: Int64
+    room: Float64
 
 
 def new_state(lattice: Lattice, parameters: int) -> OrderState:
@@ -39,28 +36,27 @@ def new_state(lattice: Lattice, parameters: int) -> OrderState:
         np.empty((parameters, blocks, BLOCK)),
         np.zeros((parameters, blocks), np.int64),
         np.tile(np.arange(blocks), (parameters, 1)),
-        np.ones(parameters, np.int64),
-        np.zeros(parameters, np.int64),
+        np.tile(np.array([1, 0]), (parameters, 1)),
+        np.empty(dies),
     )
 
 
-@njit(cache=True)
-def _place(state: Any, p: Any, value: Any, after_equals: Any) -> Any:
-    """The block (by its place in the order) and the place in it where `value` belongs."""
-    low, high = 0, state.used[p] - 1
+@njit(inner=True)
+def _place(order: Any, used: Any, block: Any, size: Any, value: Any, after_equals: Any) -> Any:
+    """The block (by its place in the order) and the place in it where `value` belongs, of one parameter."""
+    low, high = 0, used - 1
     while low < high:
         middle = (low + high) // 2
-        block = state.order[p, middle]
-        top = state.block[p, block, state.size[p, block] - 1]
+        top = block[order[middle], size[order[middle]] - 1]
         if top < value or (after_equals and top == value):
             low = middle + 1
         else:
             high = middle
-    block = state.order[p, low]
-    first, last = 0, state.size[p, block]
+    at = order[low]
+    first, last = 0, size[at]
     while first < last:
         middle = (first + last) // 2
-        there = state.block[p, block, middle]
+        there = block[at, middle]
         if there < value or (after_equals and there == value):
             first = middle + 1
         else:
@@ -68,141 +64,128 @@ def _place(state: Any, p: Any, value: Any, after_equals: Any) -> Any:
     return low, first
 
 
-@njit(cache=True)
-def _spread_anew(state: Any, p: Any) -> None:
-    """All values into blocks filled half, when the blocks ran out."""
-    values = np.empty(state.total[p])
-    at = 0
-    for k in range(state.used[p]):
-        block = state.order[p, k]
-        for j in range(state.size[p, block]):
-            values[at] = state.block[p, block, j]
-            at += 1
+@njit(inner=True)
+def _spread_anew(order: Any, block: Any, size: Any, used: Any, room: Any) -> Any:
+    """All values into blocks filled half, when the blocks ran out; how many are in use then."""
+    total = 0
+    for k in range(used):
+        for j in range(size[order[k]]):
+            room[total] = block[order[k], j]
+            total += 1
     half = BLOCK // 2
-    state.used[p] = max((at + half - 1) // half, 1)
-    for k in range(state.order.shape[1]):
-        state.order[p, k] = k
-        state.size[p, k] = min(max(at - k * half, 0), half) if k < state.used[p] else 0
-        for j in range(state.size[p, k]):
-            state.block[p, k, j] = values[k * half + j]
+    in_use = (total + half - 1) // half
+    for k in range(len(order)):
+        order[k] = k
+        size[k] = 0
+        if k < in_use:
+            size[k] = total - k * half if total - k * half < half else half
+        for j in range(size[k]):
+            block[k, j] = room[k * half + j]
+    return in_use if in_use > 0 else 1
 
 
-@njit(cache=True)
-def _insert(state: Any, p: Any, value: Any) -> None:
-    if state.used[p] == state.order.shape[1]:
-        _spread_anew(state, p)
-    k, at = _place(state, p, value, True)
-    block = state.order[p, k]
-    size = state.size[p, block]
-    for j in range(size, at, -1):
-        state.block[p, block, j] = state.block[p, block, j - 1]
-    state.block[p, block, at] = value
-    state.size[p, block] = size + 1
-    state.total[p] += 1
-    if size + 1 == BLOCK:  # the upper half goes into a free block
-        half = BLOCK // 2
-        fresh = state.order[p, state.used[p]]
-        for j in range(half):
-            state.block[p, fresh, j] = state.block[p, block, half + j]
-        state.size[p, fresh] = half
-        state.size[p, block] = half
-        for j in range(state.used[p], k + 1, -1):
-            state.order[p, j] = state.order[p, j - 1]
-        state.order[p, k + 1] = fresh
-        state.used[p] += 1
-
-
-@njit(cache=True)
-def _remove(state: Any, p: Any, value: Any) -> None:
-    """Takes one value out that is there."""
-    k, at = _place(state, p, value, False)
-    block = state.order[p, k]
-    for j in range(at, state.size[p, block] - 1):
-        state.block[p, block, j] = state.block[p, block, j + 1]
-    state.size[p, block] -= 1
-    state.total[p] -= 1
-    if state.size[p, block] == 0 and state.used[p] > 1:
-        for j in range(k, state.used[p] - 1):
-            state.order[p, j] = state.order[p, j + 1]
-        state.used[p] -= 1
-        state.order[p, state.used[p]] = block
-
-
-@njit(cache=True)
-def _kth(state: Any, p: Any, k: Any) -> Any:
-    for j in range(state.used[p]):
-        block = state.order[p, j]
-        if k < state.size[p, block]:
-            return state.block[p, block, k]
-        k -= state.size[p, block]
-    return np.nan
-
-
-@njit(cache=True)
-def _quantile(state: Any, p: Any, share: Any) -> Any:
-    """Linear between the closest ranks (type 7 of Hyndman and Fan, 1996)."""
-    at = (state.total[p] - 1) * share
-    k = int(at)
-    below = _kth(state, p, k)
-    if at == k:
-        return below
-    return below + (at - k) * (_kth(state, p, k + 1) - below)
-
-
-@njit(cache=True)
-def _before(state: Any, p: Any, k: Any, at: Any) -> Any:
-    for j in range(k):
-        at += state.size[p, state.order[p, j]]
-    return at
+@njit(inner=True)
+def _replace(order: Any, block: Any, size: Any, counts: Any, room: Any, old: Any, new: Any) -> None:
+    """Takes one value out that is there, and puts another in; NaN: none."""
+    for turn in range(2):
+        value = new if turn else old
+        if value != value:
+            continue
+        if turn and counts[_USED] == len(order):
+            counts[_USED] = _spread_anew(order, block, size, counts[_USED], room)
+        k, at = _place(order, counts[_USED], block, size, value, turn > 0)
+        here = order[k]
+        if not turn:
+            size[here] -= 1
+            counts[_TOTAL] -= 1
+            for j in range(at, size[here]):
+                block[here, j] = block[here, j + 1]
+            if size[here] == 0 and counts[_USED] > 1:
+                counts[_USED] -= 1
+                for j in range(k, counts[_USED]):
+                    order[j] = order[j + 1]
+                order[counts[_USED]] = here
+            continue
+        for j in range(size[here], at, -1):
+            block[here, j] = block[here, j - 1]
+        block[here, at] = value
+        size[here] += 1
+        counts[_TOTAL] += 1
+        if size[here] == BLOCK:  # the upper half goes into a free block
+            half = BLOCK // 2
+            fresh = order[counts[_USED]]
+            for j in range(half):
+                block[fresh, j] = block[here, half + j]
+            size[fresh] = half
+            size[here] = half
+            for j in range(counts[_USED], k + 1, -1):
+                order[j] = order[j - 1]
+            order[k + 1] = fresh
+            counts[_USED] += 1
 
 
 @njit(cache=True, error_model="numpy")
-def query(lattice: Any, replay: Any, state: Any, first: Any, last: Any, out: Any) -> None:
-    """Columns of the attempts [first, last) from what was pushed before; `rank` also from their own values.
+def _run(
+    die_of: Any, known: Any, values: Any, value: Any, blocks: Any, sizes: Any, orders: Any, counts: Any, room: Any,
+    bounds: Any, ask: Any, tell: Any, out: Any,
+) -> None:  # fmt: skip
+    for instant in range(len(bounds) - 1):
+        first, last = bounds[instant], bounds[instant + 1]
+        for p in range(values.shape[0]):
+            block, size, order = blocks[p], sizes[p], orders[p]
+            used, total = counts[p, _USED], counts[p, _TOTAL]
+            if ask and last > first:
+                # quartiles, linear between the closest ranks (type 7 of Hyndman and Fan, 1996)
+                low = median = high = np.nan
+                for quarter in range(1, 4 if total > 0 else 1):
+                    at = (total - 1) * (0.25 * quarter)
+                    k = int(at)
+                    rest = at - k
+                    j = 0
+                    while k >= size[order[j]]:
+                        k -= size[order[j]]
+                        j += 1
+                    found = block[order[j], k]
+                    if rest != 0:
+                        above = block[order[j], k + 1] if k + 1 < size[order[j]] else block[order[j + 1], 0]
+                        found = found + rest * (above - found)
+                    if quarter == 1:
+                        low = found
+                    elif quarter == 2:
+                        median = found
+                    else:
+                        high = found
+                for i in range(first, last):
+                    out[p, 0, i] = median
+                    out[p, 1, i] = high - low
+                    out[p, 2, i] = np.nan
+                    own = values[p, i]
+                    if own == own and total > 0:
+                        less = upto = 0
+                        for side in range(2):
+                            k, upto = _place(order, used, block, size, own, side > 0)
+                            for j in range(k):
+                                upto += size[order[j]]
+                            if side == 0:
+                                less = upto
+                        out[p, 2, i] = (less + 0.5 * (upto - less)) / total
+            for j in range(first, last if tell else first):
+                if known[j]:
+                    die = die_of[j]
+                    now = values[p, j] + 0.0  # one zero only
+                    _replace(order, block, size, counts[p], room, value[die, p], now)
+                    value[die, p] = now
+
+
+def run(
+    lattice: Lattice, replay: Replay, state: OrderState, bounds: Int64, ask: bool, tell: bool, out: Float64
+) -> None:
+    """As `Kernel.run`; `rank` also from the attempts' own values.
 
     Shapes     out (p, 3, n) by COLUMNS
     Undefined  NaN without a value so far; `rank` also without an own value
     """
-    for p in range(out.shape[0]):
-        median = spread = np.nan
-        if state.total[p] > 0 and last > first:
-            median = _quantile(state, p, 0.5)
-            spread = _quantile(state, p, 0.75) - _quantile(state, p, 0.25)
-        for i in range(first, last):
-            out[p, 0, i] = median
-            out[p, 1, i] = spread
-            out[p, 2, i] = np.nan
-            own = replay.values[p, i]
-            if own == own and state.total[p] > 0:
-                k, at = _place(state, p, own, False)
-                less = _before(state, p, k, at)
-                k, at = _place(state, p, own, True)
-                equal = _before(state, p, k, at) - less
-                out[p, 2, i] = (less + 0.5 * equal) / state.total[p]
-
-
-@njit(cache=True)
-def push(lattice: Any, replay: Any, state: Any, first: Any, last: Any) -> None:
-    """Takes the attempts [first, last) in; one on a die that was measured replaces the earlier value."""
-    for j in range(first, last):
-        if not replay.known[j]:
-            continue
-        die = replay.die[j]
-        for p in range(replay.values.shape[0]):
-            old, value = state.value[die, p], replay.values[p, j] + 0.0  # one zero only
-            if old == old:
-                _remove(state, p, old)
-            if value == value:
-                _insert(state, p, value)
-            state.value[die, p] = value
-
-
-@njit(cache=True, error_model="numpy")
-def walk(lattice: Any, replay: Any, state: Any, out: Any) -> None:
-    """The whole replay: each instant is asked, then told."""
-    for k in range(len(replay.instants) - 1):
-        query(lattice, replay, state, replay.instants[k], replay.instants[k + 1], out)
-        push(lattice, replay, state, replay.instants[k], replay.instants[k + 1])
+    _run(replay.die, replay.known, replay.values, *state, bounds, ask, tell, out)
 
 
 def _options(asked: Asked, wafer: Places, sites: int) -> dict[str, Any]:
@@ -213,9 +196,7 @@ KERNEL: Final = Kernel(
     revision=2,
     columns=COLUMNS,
     new_state=new_state,
-    query=query,
-    push=push,
-    walk=walk,
+    run=run,
     options=_options,
     of_values=True,
 )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fs_spark.compiled import njit
 from fs_spark.errors import GeometryError
 from fs_spark.wafer import WaferGeometry
 
@@ -60,7 +59,8 @@ class Replay(NamedTuple):
     """Attempts of one wafer and insertion in their one order (event, run, part).
 
     Shapes     die, known, outcome, hard_bin, site (n,); instants (m + 1,): attempts [instants[k], instants[k + 1]) have
-               one event time; values (p, n), NaN = missing; zones (d,) by die, -1 = unknown
+               one event time; values (p, n), NaN = missing; zones (3, d): ring, sector and place in the shot of a die,
+               -1 = unknown
     Units      outcome 1 pass, 0 fail, -1 not judged; hard_bin and site -1 = missing; `known` False: asked, never told
     """
 
@@ -71,9 +71,7 @@ class Replay(NamedTuple):
     hard_bin: Int32
     site: Int32
     values: Float64
-    zone_ring: Int32
-    zone_sector: Int32
-    zone_reticle: Int32
+    zones: Int32
 
 
 def _cells(values: Int64, pad: int) -> tuple[Int64, Int64, int]:
@@ -152,13 +150,3 @@ def instants_of(event_us: Int64) -> Int64:
         return np.zeros(1, np.int64)
     edges = np.flatnonzero(np.diff(event_us)) + 1
     return np.concatenate([[0], edges, [len(event_us)]]).astype(np.int64)
-
-
-@njit(cache=True)
-def latest_attempts(replay: Any, dies: int) -> Any:
-    """The latest pushed attempt of each die after the whole replay, -1 = none."""
-    latest = np.full(dies, -1, np.int32)
-    for j in range(len(replay.die)):
-        if replay.known[j]:
-            latest[replay.die[j]] = j
-    return latest

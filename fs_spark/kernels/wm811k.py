@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fs_spark.compiled import njit
-from fs_spark.kernels.elementary import hypotenuse, sine_and_cosine
+from fs_spark.kernels.elementary import hypotenuse, sines_and_cosines
 from fs_spark.kernels.kernel import Kernel
 
 Float64 = NDArray[np.float64]
@@ -61,33 +62,39 @@ def map_array(
     return out
 
 
-@njit(cache=True)
-def _without_single_fails(picture: Any) -> Any:
+def _without_single_fails(picture: Map) -> Map:
     """A fail of which none of the eight neighbors fails becomes a pass."""
-    out = picture.copy()
-    for a in range(picture.shape[0]):
-        for b in range(picture.shape[1]):
-            fails = 0
-            for i in range(max(a - 1, 0), min(a + 2, picture.shape[0])):
-                for j in range(max(b - 1, 0), min(b + 2, picture.shape[1])):
-                    fails += picture[i, j] == FAIL
-            if picture[a, b] == FAIL and fails == 1:
-                out[a, b] = PASS
-    return out
+    columns, rows = picture.shape
+    fails = np.pad(picture == FAIL, 1).astype(np.int64)
+    around = sum(fails[i : i + columns, j : j + rows] for i in range(3) for j in range(3))
+    return np.where((picture == FAIL) & (around == 1), PASS, picture).astype(np.int8)
 
 
-@njit(cache=True)
-def _projections(picture: Any, cosine: Any, sine: Any) -> Any:
-    """The Radon transform of the fails, (lines, 180 degrees).
+def _densities(picture: Map) -> Float64:
+    """Fails by dies in 13 regions, (13,)."""
+    bands = []
+    for size in picture.shape:  # bounds are rounded fifths
+        bounds = [(2 * k * size + _BANDS) // (2 * _BANDS) for k in range(1, _BANDS)]
+        bands.append(np.searchsorted(bounds, np.arange(size), side="right"))
+    square = _BANDS * bands[0][:, None] + bands[1]
+    counts = []
+    for there in (picture == FAIL, picture != NO_DIE):
+        table = np.bincount(square[there], minlength=_BANDS * _BANDS).reshape(_BANDS, _BANDS)
+        outer = table[0].sum(), table[-1].sum(), table[:, 0].sum(), table[:, -1].sum()
+        counts.append(np.append(outer, table[1:-1, 1:-1].ravel()))
+    return np.where(counts[1] > 0, counts[0] / np.maximum(counts[1], 1), 0.0)
+
+
+@njit(cache=True, error_model="numpy")
+def _projections(picture: Any, cosine: Any, sine: Any, sinogram: Any, levels: Any) -> None:
+    """The Radon transform of the fails, (lines, 180 degrees), and the mean and deviation of each line, (2, lines).
 
     The picture, in a square as wide as its diagonal, is turned about its center with bilinear interpolation, and its
     lines along the first axis are added up. Each fail is spread over the cells that it touches; a quarter turn more is
     the same turned picture along the other axis.
     """
-    size = max(picture.shape[0], picture.shape[1])
-    lines = int(np.ceil(np.sqrt(2.0) * size))
+    lines, angles = sinogram.shape
     center = lines // 2
-    out = np.zeros((lines, 2 * _QUARTER))
     for a in range(picture.shape[0]):
         for b in range(picture.shape[1]):
             if picture[a, b] != FAIL:
@@ -97,29 +104,38 @@ def _projections(picture: Any, cosine: Any, sine: Any) -> Any:
                 c, s = cosine[k], sine[k]
                 at_x, at_y = c * x - s * y + center, s * x + c * y + center
                 reach = c + s
-                for i in range(int(np.ceil(at_x - reach)), int(np.floor(at_x + reach)) + 1):
-                    for j in range(int(np.ceil(at_y - reach)), int(np.floor(at_y + reach)) + 1):
+                for i in range(math.ceil(at_x - reach), math.floor(at_x + reach) + 1):
+                    for j in range(math.ceil(at_y - reach), math.floor(at_y + reach) + 1):
                         along, across = i - at_x, j - at_y
                         weight = 1.0 - abs(c * along + s * across)
                         other = 1.0 - abs(c * across - s * along)
                         if weight > 0.0 and other > 0.0 and 0 <= i < lines:
                             if 0 <= j < lines:
-                                out[i, k] += weight * other
+                                sinogram[i, k] += weight * other
                             if 0 <= 2 * center - j < lines:
-                                out[2 * center - j, k + _QUARTER] += weight * other
-    return out
+                                sinogram[2 * center - j, k + _QUARTER] += weight * other
+    for line in range(lines):
+        first, total, squares = sinogram[line, 0], 0.0, 0.0
+        for k in range(angles):
+            total += sinogram[line, k] - first
+        for k in range(angles):
+            rest = (sinogram[line, k] - first) - total / angles
+            squares += rest * rest
+        levels[0, line] = first + total / angles
+        levels[1, line] = math.sqrt(squares / angles)
 
 
 @njit(cache=True, error_model="numpy")
-def _interpolated(y: Any, points: Any) -> Any:
+def _interpolated(y: Any, room: Any, out: Any) -> None:
     """A cubic spline through y at 0, 1, 2 ... (its third derivative goes through the second and the last but one), at
-    evenly spaced points from the first to the last."""
-    n = len(y)
-    second, kept = np.zeros(n), np.zeros(n)
+    evenly spaced points from the first to the last. Shapes: y (n,), room (2, n) zeros -> out (points,)"""
+    n, points = len(y), len(out)
+    second, kept = room[0], room[1]
     for k in range(1, n - 1):
         second[k] = (y[k + 1] - y[k]) - (y[k] - y[k - 1])
     if n == 3:
-        second[0] = second[2] = second[1]
+        second[0] = second[1]
+        second[2] = second[1]
     if n > 3:
         # (second[k-1] + 4 second[k] + second[k+1]) / 6 is the difference, the outermost two being the differences
         for k in range(2, n - 2):
@@ -130,50 +146,54 @@ def _interpolated(y: Any, points: Any) -> Any:
             second[k] -= kept[k] * second[k + 1]
         second[0] = 2.0 * second[1] - second[2]
         second[n - 1] = 2.0 * second[n - 2] - second[n - 3]
-    out = np.empty(points)
     for p in range(points):
         at = p * (n - 1) / (points - 1)
-        k = min(int(at), n - 2)
+        k = int(at)
+        k = k if k < n - 2 else n - 2
         t, u = at - k, (k + 1) - at
         out[p] = u * y[k] + t * y[k + 1] + ((u * u * u - u) * second[k] + (t * t * t - t) * second[k + 1]) / 6.0
-    return out
 
 
 @njit(cache=True, error_model="numpy")
-def _largest(picture: Any, out: Any) -> None:
-    """Area, perimeter, axes, eccentricity and solidity of the largest 8-connected cluster of fails into `out`; of equal
-    ones of that which comes first by x, then y. Lengths by the box's diagonal."""
+def _largest(picture: Any, label: Any, queue: Any, chain: Any, out: Any) -> None:
+    """Area, perimeter, axes, eccentricity and solidity of the largest 8-connected cluster of fails; of equal ones of
+    that which comes first by x, then y. Lengths by the box's diagonal.
+
+    Shapes     picture (c, r), with a fail; room: label (c + 2, r + 2) zeros, queue (c r, 2), chain (c + 1, 4); out (6,)
+    """
     columns, rows = picture.shape
-    label = np.zeros((columns + 2, rows + 2), np.int64)
-    queue = np.empty((columns * rows, 2), np.int64)
     labels = most = largest = dies = 0
     for a in range(columns):
         for b in range(rows):
             dies += picture[a, b] != NO_DIE
-            if picture[a, b] != FAIL or label[a + 1, b + 1] > 0:
+            if picture[a, b] == FAIL:
+                label[a + 1, b + 1] = -1
+    for a in range(1, columns + 1):
+        for b in range(1, rows + 1):
+            if label[a, b] >= 0:
                 continue
             labels += 1
-            label[a + 1, b + 1] = labels
-            queue[0, 0], queue[0, 1] = a, b
+            label[a, b] = labels
+            queue[0, 0] = a
+            queue[0, 1] = b
             head, tail = 0, 1
             while head < tail:
                 x, y = queue[head, 0], queue[head, 1]
                 head += 1
-                for i in range(max(x - 1, 0), min(x + 2, columns)):
-                    for j in range(max(y - 1, 0), min(y + 2, rows)):
-                        if picture[i, j] == FAIL and label[i + 1, j + 1] == 0:
-                            label[i + 1, j + 1] = labels
-                            queue[tail, 0], queue[tail, 1] = i, j
+                for i in range(x - 1, x + 2):
+                    for j in range(y - 1, y + 2):
+                        if label[i, j] < 0:
+                            label[i, j] = labels
+                            queue[tail, 0] = i
+                            queue[tail, 1] = j
                             tail += 1
             if tail > most:
                 most, largest = tail, labels
-    for k in range(6):
-        out[k] = 0.0
-    if most == 0:
-        return
     sides = sum_x = sum_y = sum_xx = sum_xy = sum_yy = 0
     # the lowest and highest corner of the cluster's dies on each line between two columns
-    low, high = np.full(columns + 1, rows + 1), np.full(columns + 1, -1)
+    for line in range(columns + 1):
+        chain[line, 2] = rows + 1
+        chain[line, 3] = -1
     for a in range(columns):
         for b in range(rows):
             if label[a + 1, b + 1] != largest:
@@ -187,101 +207,69 @@ def _largest(picture: Any, out: Any) -> None:
             sum_xx += a * a
             sum_xy += a * b
             sum_yy += b * b
-            for line in (a, a + 1):
-                low[line], high[line] = min(low[line], b), max(high[line], b + 1)
+            for line in range(a, a + 2):
+                if b < chain[line, 2]:
+                    chain[line, 2] = b
+                if b + 1 > chain[line, 3]:
+                    chain[line, 3] = b + 1
     hull = 0  # twice its area: the upper less the lower chain of its corners
-    chain = np.empty((columns + 1, 2), np.int64)
-    for upper in (0, 1):
+    for upper in range(2):
+        sign = 2 * upper - 1
         count = 0
         for line in range(columns + 1):
-            if high[line] < 0:
+            if chain[line, 3] < 0:
                 continue
-            y = high[line] if upper else low[line]
+            y = chain[line, 2 + upper]
             while count > 1:
-                dx, dy = chain[count - 1, 0] - chain[count - 2, 0], chain[count - 1, 1] - chain[count - 2, 1]
-                turn = dx * (y - chain[count - 2, 1]) - dy * (line - chain[count - 2, 0])
-                if turn > 0 if upper == 0 else turn < 0:
+                x, below = chain[count - 2, 0], chain[count - 2, 1]
+                turn = (chain[count - 1, 0] - x) * (y - below) - (chain[count - 1, 1] - below) * (line - x)
+                if sign * turn < 0:
                     break
                 count -= 1
-            chain[count, 0], chain[count, 1] = line, y
+            chain[count, 0] = line
+            chain[count, 1] = y
             count += 1
         for k in range(1, count):
-            strip = (chain[k, 0] - chain[k - 1, 0]) * (chain[k, 1] + chain[k - 1, 1])
-            hull += strip if upper else -strip
+            hull += sign * (chain[k, 0] - chain[k - 1, 0]) * (chain[k, 1] + chain[k - 1, 1])
     square = float(most) * float(most)
     xx = float(most * sum_xx - sum_x * sum_x) / square + 1 / 12
     yy = float(most * sum_yy - sum_y * sum_y) / square + 1 / 12
     xy = float(most * sum_xy - sum_x * sum_y) / square
     middle, half = (xx + yy) / 2, hypotenuse((xx - yy) / 2, xy)
-    major, minor = np.sqrt(middle + half), np.sqrt(max(middle - half, 0.0))
+    least = middle - half
+    major, minor = math.sqrt(middle + half), math.sqrt(least if least > 0.0 else 0.0)
     diagonal = hypotenuse(float(columns), float(rows))
+    narrow = 1.0 - (minor / major) * (minor / major)
     out[0] = most / dies
     out[1] = sides / diagonal
     out[2] = 4 * major / diagonal
     out[3] = 4 * minor / diagonal
-    out[4] = np.sqrt(max(0.0, 1.0 - (minor / major) * (minor / major)))
+    out[4] = math.sqrt(narrow if narrow > 0.0 else 0.0)
     out[5] = 2 * most / hull
 
 
-@njit(cache=True, error_model="numpy")
-def _measured(picture: Any, cosine: Any, sine: Any, points: Any) -> Any:
-    """Densities, means, deviations and the largest cluster, one after the other."""
-    regions = 4 + (_BANDS - 2) * (_BANDS - 2)
-    out = np.zeros(regions + 2 * points + 6)
-    dies, fails = np.zeros(regions, np.int64), np.zeros(regions, np.int64)
-    columns, rows = picture.shape
-    any_fail = False
-    for a in range(columns):
-        for b in range(rows):
-            if picture[a, b] == NO_DIE:
-                continue
-            band_x = band_y = 0  # bounds are rounded fifths
-            for k in range(1, _BANDS):
-                band_x += a >= (2 * k * columns + _BANDS) // (2 * _BANDS)
-                band_y += b >= (2 * k * rows + _BANDS) // (2 * _BANDS)
-            failed = picture[a, b] == FAIL
-            any_fail |= failed
-            for region in range(regions):
-                inside = (
-                    (region == 0 and band_x == 0)
-                    or (region == 1 and band_x == _BANDS - 1)
-                    or (region == 2 and band_y == 0)
-                    or (region == 3 and band_y == _BANDS - 1)
-                    or (
-                        0 < band_x < _BANDS - 1
-                        and 0 < band_y < _BANDS - 1
-                        and region == 4 + (_BANDS - 2) * (band_x - 1) + band_y - 1
-                    )
-                )
-                dies[region] += inside
-                fails[region] += inside and failed
-    if not any_fail:
+def _measured(picture: Map) -> Float64:
+    """Densities, means, deviations and the largest cluster, one after the other; 0 without a fail."""
+    out = np.zeros(len(NAMES))
+    if not (picture == FAIL).any():
         return out
-    for region in range(regions):
-        if dies[region] > 0:
-            out[region] = fails[region] / dies[region]
-    sinogram = _projections(picture, cosine, sine)
-    angles = sinogram.shape[1]
-    mean, std = np.empty(len(sinogram)), np.empty(len(sinogram))
-    for line in range(len(sinogram)):
-        first, total, squares = sinogram[line, 0], 0.0, 0.0
-        for k in range(angles):
-            total += sinogram[line, k] - first
-        for k in range(angles):
-            rest = (sinogram[line, k] - first) - total / angles
-            squares += rest * rest
-        mean[line], std[line] = first + total / angles, np.sqrt(squares / angles)
-    out[regions : regions + points] = _interpolated(mean, points)
-    out[regions + points : regions + 2 * points] = _interpolated(std, points)
-    _largest(picture, out[regions + 2 * points :])
+    columns, rows = picture.shape
+    regions, lines = 4 + (_BANDS - 2) * (_BANDS - 2), math.ceil(math.sqrt(2.0) * max(columns, rows))
+    out[:regions] = _densities(picture)
+    levels = np.empty((2, lines))
+    _projections(picture, *_directions(), np.zeros((lines, 2 * _QUARTER)), levels)
+    for k in range(2):
+        _interpolated(levels[k], np.zeros((2, lines)), out[regions + k * _POINTS : regions + (k + 1) * _POINTS])
+    label, queue = np.zeros((columns + 2, rows + 2), np.int64), np.empty((columns * rows, 2), np.int64)
+    _largest(picture, label, queue, np.empty((columns + 1, 4), np.int64), out[-len(COMPONENT) :])
     return out
 
 
 @cache
 def _directions() -> tuple[Float64, Float64]:
     """Cosine and sine of 0, 1 ... 89 degrees."""
-    turned = [sine_and_cosine(k * (np.pi / 180)) for k in range(_QUARTER)]
-    return np.array([c for _, c in turned]), np.array([s for s, _ in turned])
+    sine, cosine = sines_and_cosines(np.arange(_QUARTER) * (np.pi / 180))
+    return cosine, sine
 
 
 NAMES: Final = (
@@ -313,7 +301,7 @@ def wm811k_features(picture: Map | None, *, remove_single_fails: bool = False) -
     given = np.ascontiguousarray(picture, np.int8)
     if remove_single_fails:
         given = _without_single_fails(given)
-    return dict(zip(NAMES, _measured(given, *_directions(), _POINTS).tolist(), strict=True))
+    return dict(zip(NAMES, _measured(given).tolist(), strict=True))
 
 
 KERNEL: Final = Kernel(revision=2, columns=NAMES)

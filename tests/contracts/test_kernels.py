@@ -66,30 +66,24 @@ def new_state(lattice, *, every):
 
 
 @njit
-def query(lattice, replay, state, first, last, out):
-    for i in range(first, last):
-        out[_PASSES, i] = state.total[0]
-        out[_NTH, i] = state.total[0] // state.every
+def _run(die, known, outcome, passed, total, every, bounds, ask, tell, out):
+    for k in range(len(bounds) - 1):
+        first, last = bounds[k], bounds[k + 1]
+        for i in range(first, last if ask else first):
+            out[_PASSES, i] = total[0]
+            out[_NTH, i] = total[0] // every
+        for j in range(first, last if tell else first):
+            if known[j]:
+                total[0] += (outcome[j] == 1) - (passed[die[j]] == 1)
+                passed[die[j]] = outcome[j]
 
 
-@njit
-def push(lattice, replay, state, first, last):
-    for j in range(first, last):
-        if replay.known[j]:
-            die = replay.die[j]
-            state.total[0] += (replay.outcome[j] == 1) - (state.passed[die] == 1)
-            state.passed[die] = replay.outcome[j]
-
-
-@njit
-def walk(lattice, replay, state, out):
-    for k in range(len(replay.instants) - 1):
-        query(lattice, replay, state, replay.instants[k], replay.instants[k + 1], out)
-        push(lattice, replay, state, replay.instants[k], replay.instants[k + 1])
+def run(lattice, replay, state, bounds, ask, tell, out):
+    _run(replay.die, replay.known, replay.outcome, *state, bounds, ask, tell, out)
 
 
 KERNEL = Kernel(
-    revision=1, columns=COLUMNS, new_state=new_state, query=query, push=push, walk=walk,
+    revision=1, columns=COLUMNS, new_state=new_state, run=run,
     options=lambda asked, wafer, sites: {"every": asked.settings.rings},
 )
 '''
@@ -156,7 +150,7 @@ def test_every_kernel_says_what_it_is() -> None:
             assert kernel.of_bins
         else:
             assert set(names) <= set(kernel.columns), feature.key
-        assert (kernel.walk is None) == (kernel.query is None) == (kernel.push is None) == (kernel.new_state is None)
+        assert (kernel.run is None) == (kernel.new_state is None)
 
 
 def test_a_plan_names_the_revisions_of_all_that_it_reads() -> None:

@@ -32,7 +32,7 @@ def test_a_job_is_compiled_once_and_found_by_another_process(tmp_path: Path, mon
     monkeypatch.setenv(CACHE_FOLDER, str(tmp_path))
     assert warm.cold(["neighborhood", "density"]) == ["neighborhood", "density"]
     code = "from fs_spark.kernels import neighborhood as k; from fs_spark.warm import compile_job; "
-    code += "compile_job('neighborhood'); print(sum(k.KERNEL.walk._cache_hits.values()))"
+    code += "compile_job('neighborhood'); print(sum(k._run._cache_hits.values()))"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     for is_kept in (False, True):
         done = subprocess.run(
