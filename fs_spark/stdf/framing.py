@@ -88,7 +88,13 @@ _KNOWN: Final = np.zeros(65536, np.bool_)
 _KNOWN[list(KINDS.values())] = True
 
 
-@njit(cache=True, nogil=True)
+@njit(inner=True, nogil=True)
+def u2(data: Any, at: Any, big: Any) -> Any:
+    a, b = np.int64(data[at]), np.int64(data[at + 1])
+    return (a << 8 | b) if big else (b << 8 | a)
+
+
+@njit(inner=True, nogil=True)
 def _number(data: Any, at: Any, width: Any, big: Any) -> Any:
     value = np.int64(0)
     for k in range(width):
@@ -103,7 +109,7 @@ def sound_end(data: Any, at: Any, big: Any, of_kind: Any, programs: Any, needed:
     if at + 4 > size:
         return -1
     row = of_kind[np.int64(data[at + 2]) << 8 | np.int64(data[at + 3])]
-    end: Any = at + 4 + _number(data, at, 2, big)
+    end: Any = at + 4 + u2(data, at, big)
     if row < 0 or end > size:
         return -1
     place: Any = at + 4
@@ -128,7 +134,7 @@ def sound_end(data: Any, at: Any, big: Any, of_kind: Any, programs: Any, needed:
         elif what == 3:
             if place + 2 > end:
                 return -1
-            place += 2 + (_number(data, place, 2, big) + 7) // 8
+            place += 2 + (u2(data, place, big) + 7) // 8
         elif what == 4:
             place += width * count
         else:
@@ -138,7 +144,7 @@ def sound_end(data: Any, at: Any, big: Any, of_kind: Any, programs: Any, needed:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@njit(inner=True, nogil=True)
 def is_far(data: Any, at: Any) -> Any:
     """Whether a file begins there, in either byte order."""
     if at + 6 > data.shape[0] or data[at + 2] != 0 or data[at + 3] != 10 or data[at + 5] != 4:
@@ -146,7 +152,7 @@ def is_far(data: Any, at: Any) -> Any:
     return np.int64(data[at]) + np.int64(data[at + 1]) == 2 and data[at] != 1
 
 
-@njit(cache=True, nogil=True)
+@njit(inner=True, nogil=True)
 def makes_sense(data: Any, at: Any, big: Any, known: Any, of_kind: Any, programs: Any, needed: Any) -> Any:
     """The first sound record from `at`, or the end of the file, where the records from there make sense; else -1."""
     size = data.shape[0]
@@ -159,7 +165,7 @@ def makes_sense(data: Any, at: Any, big: Any, known: Any, of_kind: Any, programs
             return -1
         if is_far(data, at):
             return begins if sound > 0 else at
-        length = _number(data, at, 2, big)
+        length = u2(data, at, big)
         kind = np.int64(data[at + 2]) << 8 | np.int64(data[at + 3])
         if kind == 0 and length == 0:
             while at < size and data[at] == 0:
@@ -194,7 +200,7 @@ def resume(data: Any, at: Any, big: Any, known: Any, of_kind: Any, programs: Any
     return -1
 
 
-@njit(cache=True, nogil=True)
+@njit(inner=True, nogil=True)
 def swallowed(data: Any, at: Any, end: Any, big: Any, of_kind: Any, programs: Any, needed: Any) -> Any:
     """Whether two or more sound records behind each other, somewhere from `at` on, end exactly at `end`."""
     for place in range(at, end - 7):
@@ -222,8 +228,7 @@ def survey_records(
     while at < size:
         if at + 4 > size:
             return at, previous, 1
-        a, b = np.int64(data[at]), np.int64(data[at + 1])
-        length: Any = (a << 8 | b) if big else (b << 8 | a)
+        length: Any = u2(data, at, big)
         kind = np.int64(data[at + 2]) << 8 | np.int64(data[at + 3])
         if kind == 10 and at > 0:
             return at, previous, 3 if is_far(data, at) else 2

@@ -9,13 +9,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fs_spark.stdf.linking import fill_results
+from fs_spark.stdf.filling import fill_results
 from fs_spark.stdf.quantity import powers_between
 from fs_spark.stdf.records import Fields
 from fs_spark.stdf.scan import FTR, MPR, PTR, Scan
 
 RECORD_NAMES: Final = {PTR: "PTR", MPR: "MPR", FTR: "FTR"}
 _KIND_OF_TYPE: Final = {"P": PTR, "M": MPR, "F": FTR}  # TSR TEST_TYP
+_RESULT_TYPES: Final = (np.int32, np.int32, np.uint32, np.int32, np.bool_, np.bool_, np.bool_)
 _NOTHING: Final[Fields] = dict.fromkeys(
     ("opt_flag", "parm_flg", "lo_limit", "hi_limit", "lo_spec", "hi_spec", "res_scal", "units")
 )
@@ -262,9 +263,11 @@ def read_results(scan: Scan, final: NDArray[np.int64], n_parts: int, tests: Test
     first[kept] = begins[final[kept]]
 
     def filled(index: NDArray[np.int32], count: int) -> tuple[NDArray[Any], ...]:
-        found: tuple[NDArray[Any], ...] = fill_results(
+        rows = int(begins[-1])
+        found = tuple(np.zeros(rows, kind) for kind in _RESULT_TYPES)
+        fill_results(
             scan.data, scan.stopped_at, scan.big_endian, scan.result_part, tests.result_test, index, first,
-            int(begins[-1]), max(count, 1),
+            first.copy(), np.full(max(count, 1), -1, np.int64), np.zeros(max(count, 1), np.int32), *found,
         )  # fmt: skip
         return found
 
