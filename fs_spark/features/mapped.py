@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fs_spark.compiled import njit
 from fs_spark.features.settings import SpatialSettings
 from fs_spark.kernels.map import possible_neighbors
 from fs_spark.kernels.radial import radial_features
@@ -52,7 +51,12 @@ class MappedWafer:
     def find(self, x: Int64, y: Int64) -> Int32:
         """The die at each place, -1 where the lattice has none."""
         if self.table.size:
-            return _look_up(self.table, self.low[0], self.low[1], x, y)
+            a, b = x - self.low[0], y - self.low[1]
+            inside = (a >= 0) & (b >= 0) & (a < self.table.shape[0]) & (b < self.table.shape[1])
+            if inside.all():
+                die: Int32 = self.table[a, b]
+                return die
+            return np.where(inside, self.table[np.where(inside, a, 0), np.where(inside, b, 0)], -1)
         every, wanted = place_codes(self.lattice.x, self.lattice.y), place_codes(x, y)
         at = np.minimum(np.searchsorted(every, wanted), len(every) - 1)
         return np.where(every[at] == wanted, at, -1).astype(np.int32)
@@ -61,16 +65,6 @@ class MappedWafer:
 def place_codes(x: Int64, y: Int64) -> Int64:
     """One number for each place, in the order of (x, y)."""
     return (x << 32) + (y + (1 << 31))
-
-
-@njit(cache=True)
-def _look_up(table: Int32, low_x: int, low_y: int, x: Int64, y: Int64) -> Int32:
-    out = np.empty(len(x), np.int32)
-    for i in range(len(x)):
-        a, b = x[i] - low_x, y[i] - low_y
-        inside = a >= 0 and b >= 0 and a < table.shape[0] and b < table.shape[1]
-        out[i] = table[a, b] if inside else -1
-    return out
 
 
 def _zones(values: Float64) -> Int32:

@@ -21,6 +21,7 @@ from fs_spark.compiled import njit
 from fs_spark.kernels.exact import product_and_error, sum_and_error, two_product, two_sum
 
 Float64 = NDArray[np.float64]
+_Two = Callable[[Any, Any], Any]
 
 _LN2: Final = (0.6931471805599453, 2.3190468138462996e-17)
 _HALF_PI: Final = (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33)
@@ -54,20 +55,48 @@ _SMALL, _LARGE = 1e-130, 1e140
 """Between them no product here overflows, or loses bits below the least double."""
 
 
-@njit(inner=True, error_model="numpy")
-def _over(x: Any, x_low: Any, y: Any, y_low: Any) -> Any:
-    """(x + x_low) / (y + y_low), to about 100 bits."""
-    quotient = x / y
-    product, error = two_product(quotient, y)
-    return two_sum(quotient, ((((x - product) - error) + x_low) - quotient * y_low) / y)
+def _arithmetic(two_product: _Two, two_sum: _Two, made: Callable[..., Any]) -> tuple[Callable[..., Any], ...]:
+    """What is computed without branches, of numbers in compiled code or of arrays in numpy, which needs no compiling.
+
+    Gives      (x + x_low) / (y + y_low) to about 100 bits; the arctangent of above / below as a place in `_ATAN`, two
+               doubles and what is to be added; the square root of a^2 + b^2
+    """
+
+    @made
+    def over(x: Any, x_low: Any, y: Any, y_low: Any) -> Any:
+        quotient = x / y
+        product, error = two_product(quotient, y)
+        return two_sum(quotient, ((((x - product) - error) + x_low) - quotient * y_low) / y)
+
+    @made
+    def turn(above: Any, below: Any) -> Any:
+        ratio, ratio_low = over(above, 0.0, below, 0.0)
+        k = np.floor(ratio * 16.0 + 0.5)
+        place = k / 16.0
+        # atan(ratio) = atan(place) + atan((ratio - place) / (1 + ratio place))
+        high, low = two_sum(ratio - place, ratio_low)
+        product, error = two_product(ratio, place)
+        under, rest = two_sum(1.0, product)
+        w, w_low = over(high, low, under, rest + (error + ratio_low * place))
+        z = w * w
+        series = z * (_C[0] + z * (_C[1] + z * (_C[2] + z * (_C[3] + z * (_C[4] + z * (_C[5] + z * _C[6]))))))
+        return k, w, w_low, w * series
+
+    @made
+    def root(a: Any, b: Any) -> Any:
+        square, error = two_product(a, a)
+        other, other_error = two_product(b, b)
+        total, low = two_sum(square, other)
+        low += error + other_error
+        found = np.sqrt(total)
+        square, error = two_product(found, found)
+        return found + (((total - square) - error) + low) / (2.0 * found)
+
+    return over, turn, root
 
 
-def _quotients(x: Float64, x_low: Float64, whole: float) -> tuple[Float64, Float64]:
-    """(x + x_low) / whole, to about 100 bits."""
-    quotient = x / whole
-    product, error = product_and_error(quotient, whole)
-    found: tuple[Float64, Float64] = sum_and_error(quotient, (((x - product) - error) + x_low) / whole)
-    return found
+_over, _turns, _roots = _arithmetic(product_and_error, sum_and_error, lambda function: function)
+_, _turn, _root = _arithmetic(two_product, two_sum, njit(inner=True, error_model="numpy"))
 
 
 def _products(x: Float64, x_low: Float64, y: Float64, y_low: Float64) -> tuple[Float64, Float64]:
@@ -99,7 +128,7 @@ def exponentials(x: ArrayLike) -> Float64:
     r, r_low = sum_and_error(kept - product, -error - k * _LN2[1])
     total, low = np.ones(kept.shape), np.zeros(kept.shape)
     for n in range(_TERMS, 0, -1):
-        total, low = _one_and(*_products(total, low, *_quotients(r, r_low, float(n))))
+        total, low = _one_and(*_products(total, low, *_over(r, r_low, float(n), 0.0)))
     with np.errstate(over="ignore", under="ignore"):
         found = np.ldexp(total + low, k.astype(np.int32))
     return np.where(inside, found, np.where(given < 0.0, 0.0, np.where(np.isnan(given), given, np.inf)))
@@ -121,8 +150,8 @@ def sines_and_cosines(x: ArrayLike) -> tuple[Float64, Float64]:
     square = _products(r, r_low, r, r_low)
     sine = cosine = np.ones(given.shape), np.zeros(given.shape)
     for n in range(_TERMS, 0, -2):  # 1 - square / (n (n + 1)) (1 - ...), and the same from n - 1
-        sine = _one_and(*_products(*sine, *_quotients(*square, -float(n * (n + 1)))))
-        cosine = _one_and(*_products(*cosine, *_quotients(*square, -float(n * (n - 1)))))
+        sine = _one_and(*_products(*sine, *_over(*square, -float(n * (n + 1)), 0.0)))
+        cosine = _one_and(*_products(*cosine, *_over(*square, -float(n * (n - 1)), 0.0)))
     sine = _products(*sine, r, r_low)
     sines, cosines = sine[0] + sine[1], cosine[0] + cosine[1]
     turns = k.astype(np.int64) & 3
@@ -133,8 +162,7 @@ def sines_and_cosines(x: ArrayLike) -> tuple[Float64, Float64]:
 
 @njit(inner=True, error_model="numpy")
 def arctangent(y: Any, x: Any) -> Any:
-    """The angle of finite (x, y) from the x axis, in (-pi, pi]; 0 at the origin. Error at most 0.51 units in the last
-    place, where the result is 2.3e-308 or more."""
+    """`arctangents` of one, in compiled code."""
     if x != x or y != y:
         return np.nan
     above, below = abs(y), abs(x)
@@ -146,18 +174,9 @@ def arctangent(y: Any, x: Any) -> Any:
     if not (above > _SMALL and below < _LARGE):
         below, exponent = math.frexp(below)
         above = math.ldexp(above, -exponent)
-    ratio, ratio_low = _over(above, 0.0, below, 0.0)
-    k = np.floor(ratio * 16.0 + 0.5)
-    place = k / 16.0
-    # atan(ratio) = atan(place) + atan((ratio - place) / (1 + ratio place))
-    high, low = two_sum(ratio - place, ratio_low)
-    product, error = two_product(ratio, place)
-    under, rest = two_sum(1.0, product)
-    w, w_low = _over(high, low, under, rest + (error + ratio_low * place))
-    z = w * w
-    series = z * (_C[0] + z * (_C[1] + z * (_C[2] + z * (_C[3] + z * (_C[4] + z * (_C[5] + z * _C[6]))))))
+    k, w, w_low, rest = _turn(above, below)
     angle, error = two_sum(_ATAN[int(k), 0], w)
-    low = error + (w_low + (_ATAN[int(k), 1] + w * series))
+    low = error + (w_low + (_ATAN[int(k), 1] + rest))
     if steep:
         angle, error = two_sum(_HALF_PI[0], -angle)
         low = error + (_HALF_PI[1] - low)
@@ -165,66 +184,71 @@ def arctangent(y: Any, x: Any) -> Any:
         angle, error = two_sum(_PI[0], -angle)
         low = error + (_PI[1] - low)
     elif not steep and k == 0.0:  # a small angle may be below what two doubles hold
-        low = w_low + w * series
+        low = w_low + rest
         angle = w
     return -(angle + low) if y < 0.0 else angle + low
 
 
 @njit(inner=True, error_model="numpy")
 def hypotenuse(x: Any, y: Any) -> Any:
-    """The square root of x^2 + y^2, without overflow on the way. Error at most 0.51 units in the last place, where the
-    result is 2.3e-308 or more."""
+    """`hypotenuses` of one, in compiled code."""
     a, b = abs(x), abs(y)
     if a < b:
         a, b = b, a
     if not (a > 0.0 and a < np.inf):
         return a + b
-    exponent = 0
-    if not _SMALL < a < _LARGE:
-        a, exponent = math.frexp(a)
-        b = math.ldexp(b, -exponent)
-    square, error = two_product(a, a)
-    other, other_error = two_product(b, b)
-    total, low = two_sum(square, other)
-    low += error + other_error
-    root = np.sqrt(total)
-    square, error = two_product(root, root)
-    root += (((total - square) - error) + low) / (2.0 * root)
-    return math.ldexp(root, exponent) if exponent != 0 else root
-
-
-@njit(cache=True)
-def _arctangents(y: Any, x: Any, out: Any) -> None:
-    for k in range(len(x)):
-        out[k] = arctangent(y[k], x[k])
-
-
-@njit(cache=True)
-def _hypotenuses(x: Any, y: Any, out: Any) -> None:
-    for k in range(len(x)):
-        out[k] = hypotenuse(x[k], y[k])
-
-
-def _of_each(compiled: Callable[..., None], *given: ArrayLike) -> Float64:
-    arrays = np.broadcast_arrays(*(np.asarray(one, np.float64) for one in given))
-    out = np.empty(arrays[0].size)
-    compiled(*(one.flatten() for one in arrays), out)  # copies: all of one type, that can be written
-    return out.reshape(arrays[0].shape)
+    if _SMALL < a < _LARGE:
+        return _root(a, b)
+    a, exponent = math.frexp(a)
+    return math.ldexp(_root(a, math.ldexp(b, -exponent)), exponent)
 
 
 def arctangents(y: ArrayLike, x: ArrayLike) -> Float64:
-    """`arctangent` of each; NaN where either is.
+    """The angle of each finite (x, y) from the x axis, in (-pi, pi]; 0 at the origin, NaN where either is. Error at
+    most 0.51 units in the last place, where the result is 2.3e-308 or more.
 
     >>> arctangents([1.0, -0.0, 0.0], [1.0, -1.0, 0.0]).tolist() == [np.pi / 4, np.pi, 0.0]
     True
     """
-    return _of_each(_arctangents, y, x)
+    ys, xs = np.broadcast_arrays(np.asarray(y, np.float64), np.asarray(x, np.float64))
+    above, below = np.abs(ys), np.abs(xs)
+    steep = above > below
+    above, below = np.where(steep, below, above), np.where(steep, above, below)
+    angles = (above == above) & (below > 0.0) & (below < np.inf)
+    above, below = np.where(angles, above, 0.0), np.where(angles, below, 1.0)
+    usual = (above > _SMALL) & (below < _LARGE)
+    mantissa, exponent = np.frexp(below)
+    with np.errstate(under="ignore"):
+        above, below = np.where(usual, above, np.ldexp(above, -exponent)), np.where(usual, below, mantissa)
+        k, w, w_low, rest = _turns(above, below)
+    at = k.astype(np.int64)
+    angle, error = sum_and_error(_ATAN[at, 0], w)
+    low = error + (w_low + (_ATAN[at, 1] + rest))
+    turned, error = sum_and_error(_HALF_PI[0], -angle)
+    angle, low = np.where(steep, turned, angle), np.where(steep, error + (_HALF_PI[1] - low), low)
+    back, error = sum_and_error(_PI[0], -angle)
+    behind, small = xs < 0.0, (xs >= 0.0) & ~steep & (at == 0)  # a small angle may be below what two doubles hold
+    angle, low = np.where(behind, back, angle), np.where(behind, error + (_PI[1] - low), low)
+    found = np.where(small, w, angle) + np.where(small, w_low + rest, low)
+    found = np.where(ys < 0.0, -found, found)
+    return np.where(angles, found, np.where((xs == 0.0) & (ys == 0.0), 0.0, np.nan))
 
 
 def hypotenuses(x: ArrayLike, y: ArrayLike) -> Float64:
-    """`hypotenuse` of each; NaN where either is.
+    """The square root of each x^2 + y^2, without overflow on the way; NaN where either is. Error at most 0.51 units in
+    the last place, where the result is 2.3e-308 or more.
 
     >>> hypotenuses([3.0, 1e200], [4.0, 0.0]).tolist()
     [5.0, 1e+200]
     """
-    return _of_each(_hypotenuses, x, y)
+    xs, ys = np.broadcast_arrays(np.abs(np.asarray(x, np.float64)), np.abs(np.asarray(y, np.float64)))
+    swapped = xs < ys
+    a, b = np.where(swapped, ys, xs), np.where(swapped, xs, ys)
+    lengths = (a > 0.0) & (a < np.inf) & (b == b)
+    long, short = np.where(lengths, a, 1.0), np.where(lengths, b, 0.0)
+    mantissa, exponent = np.frexp(long)
+    exponent = np.where((long > _SMALL) & (long < _LARGE), 0, exponent)
+    with np.errstate(under="ignore", over="ignore"):
+        short = np.ldexp(short, -exponent)
+        found = np.ldexp(_roots(np.where(exponent == 0, long, mantissa), short), exponent)
+        return np.where(lengths, found, a + b)

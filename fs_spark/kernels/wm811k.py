@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fs_spark.compiled import njit
-from fs_spark.kernels.elementary import hypotenuse, sines_and_cosines
+from fs_spark.kernels.elementary import hypotenuses, sines_and_cosines
 from fs_spark.kernels.kernel import Kernel
 
 Float64 = NDArray[np.float64]
@@ -156,8 +156,8 @@ def _interpolated(y: Any, room: Any, out: Any) -> None:
 
 @njit(cache=True, error_model="numpy")
 def _largest(picture: Any, label: Any, queue: Any, chain: Any, out: Any) -> None:
-    """Area, perimeter, axes, eccentricity and solidity of the largest 8-connected cluster of fails; of equal ones of
-    that which comes first by x, then y. Lengths by the box's diagonal.
+    """The largest 8-connected cluster of fails, of equal ones that which comes first by x, then y: its share of the
+    dies, its sides, the second moments xx, yy, xy of its area, and its share of its convex hull.
 
     Shapes     picture (c, r), with a fail; room: label (c + 2, r + 2) zeros, queue (c r, 2), chain (c + 1, 4); out (6,)
     """
@@ -235,17 +235,26 @@ def _largest(picture: Any, label: Any, queue: Any, chain: Any, out: Any) -> None
     xx = float(most * sum_xx - sum_x * sum_x) / square + 1 / 12
     yy = float(most * sum_yy - sum_y * sum_y) / square + 1 / 12
     xy = float(most * sum_xy - sum_x * sum_y) / square
-    middle, half = (xx + yy) / 2, hypotenuse((xx - yy) / 2, xy)
-    least = middle - half
-    major, minor = math.sqrt(middle + half), math.sqrt(least if least > 0.0 else 0.0)
-    diagonal = hypotenuse(float(columns), float(rows))
-    narrow = 1.0 - (minor / major) * (minor / major)
     out[0] = most / dies
-    out[1] = sides / diagonal
-    out[2] = 4 * major / diagonal
-    out[3] = 4 * minor / diagonal
-    out[4] = math.sqrt(narrow if narrow > 0.0 else 0.0)
+    out[1] = sides
+    out[2] = xx
+    out[3] = yy
+    out[4] = xy
     out[5] = 2 * most / hull
+
+
+def _component(picture: Map) -> list[float]:
+    """Area, perimeter, axes, eccentricity and solidity of the largest cluster; lengths by the box's diagonal."""
+    columns, rows = picture.shape
+    out = np.empty(6)
+    label, queue = np.zeros((columns + 2, rows + 2), np.int64), np.empty((columns * rows, 2), np.int64)
+    _largest(picture, label, queue, np.empty((columns + 1, 4), np.int64), out)
+    area, sides, xx, yy, xy, solidity = out.tolist()
+    half, diagonal = hypotenuses([(xx - yy) / 2, float(columns)], [xy, float(rows)]).tolist()
+    middle = (xx + yy) / 2
+    major, minor = math.sqrt(middle + half), math.sqrt(max(middle - half, 0.0))
+    eccentricity = math.sqrt(max(1.0 - (minor / major) * (minor / major), 0.0))
+    return [area, sides / diagonal, 4 * major / diagonal, 4 * minor / diagonal, eccentricity, solidity]
 
 
 def _measured(picture: Map) -> Float64:
@@ -260,8 +269,7 @@ def _measured(picture: Map) -> Float64:
     _projections(picture, *_directions(), np.zeros((lines, 2 * _QUARTER)), levels)
     for k in range(2):
         _interpolated(levels[k], np.zeros((2, lines)), out[regions + k * _POINTS : regions + (k + 1) * _POINTS])
-    label, queue = np.zeros((columns + 2, rows + 2), np.int64), np.empty((columns * rows, 2), np.int64)
-    _largest(picture, label, queue, np.empty((columns + 1, 4), np.int64), out[-len(COMPONENT) :])
+    out[-len(COMPONENT) :] = _component(picture)
     return out
 
 

@@ -11,7 +11,15 @@ import mpmath
 import numpy as np
 import pytest
 
-from fs_spark.kernels.elementary import arctangents, exponentials, hypotenuses, sines_and_cosines
+from fs_spark.compiled import njit
+from fs_spark.kernels.elementary import (
+    arctangent,
+    arctangents,
+    exponentials,
+    hypotenuse,
+    hypotenuses,
+    sines_and_cosines,
+)
 
 LEAST = 2.3e-308
 
@@ -99,3 +107,23 @@ def test_lengths() -> None:
 def test_arrays_have_the_shape_that_was_given() -> None:
     assert exponentials(np.zeros((2, 3))).tolist() == [[1.0] * 3] * 2
     assert hypotenuses([[3.0], [6.0]], [4.0, 8.0]).shape == (2, 2)
+
+
+@njit(cache=False)
+def one_by_one(y: Any, x: Any, angles: Any, lengths: Any) -> None:
+    for k in range(len(x)):
+        angles[k] = arctangent(y[k], x[k])
+        lengths[k] = hypotenuse(x[k], y[k])
+
+
+def test_compiled_code_gives_the_same_bits_as_arrays() -> None:
+    corners = [0.0, -0.0, 1.0, -1.0, 5e-324, -5e-324, 2.2e-308, 1e-131, 1e140, -1e300, 1.7e308, math.nan]
+    tiny = [k * 5e-324 for k in range(-2000, 2001, 7)]
+    every = [*numbers(dies, near_one, any_size), *tiny]
+    x = np.array([a for a in corners for _ in corners] + every)
+    y = np.array([b for _ in corners for b in corners] + every[::-1])
+    angles, lengths = np.empty(len(x)), np.empty(len(x))
+    one_by_one(y, x, angles, lengths)
+    for found, compiled in ((arctangents(y, x), angles), (hypotenuses(x, y), lengths)):
+        assert np.array_equal(found, compiled, equal_nan=True)
+        assert np.array_equal(np.signbit(found), np.signbit(compiled))
