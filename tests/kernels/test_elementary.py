@@ -18,6 +18,7 @@ from fs_spark.kernels.elementary import (
     exponentials,
     hypotenuse,
     hypotenuses,
+    logarithms,
     sines_and_cosines,
 )
 
@@ -63,6 +64,22 @@ def test_exp() -> None:
     corners = [0.0, -1e9, 710.0, -745.0, 709.7, math.inf, -math.inf]
     assert exponentials(corners).tolist() == [1.0, 0.0, math.inf, 5e-324, math.exp(709.7), math.inf, 0.0]
     assert np.isnan(exponentials(math.nan))
+
+
+def test_logarithms() -> None:
+    near = [1 + sign * 2.0**-k for k in range(1, 53) for sign in (-1, 1)]
+    roots = [0.7071067811865475, 0.7071067811865476, 1.4142135623730951, 5e-324, 2.2e-308, 1.7976931348623157e308]
+    given = [*near, *roots, *(abs(x) for x in numbers(near_one, any_size, lambda r: r.uniform(0.4, 2.5)))]
+    natural, decimal = logarithms(given).tolist(), logarithms(given, base_10=True).tolist()
+    with mpmath.workprec(300):
+        ten = mpmath.log(10)
+        for x, one, other in zip(given, natural, decimal, strict=True):
+            exact = mpmath.log(mpmath.mpf(x))
+            assert ulps(one, exact) <= 0.51, x
+            assert ulps(other, exact / ten) <= 0.51, x
+    assert logarithms([10.0**k for k in range(23)], base_10=True).tolist() == list(range(23))
+    assert logarithms([1.0, 0.0, -0.0, math.inf]).tolist() == [0.0, -math.inf, -math.inf, math.inf]
+    assert np.isnan(logarithms([-1.0, -math.inf, math.nan, -5e-324])).all()
 
 
 def test_sine_and_cosine() -> None:
