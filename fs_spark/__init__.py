@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fs_spark.errors import FsSparkError
     from fs_spark.features.compute import compute_features
+    from fs_spark.features.service import FeatureService
     from fs_spark.features.session import WaferSession
     from fs_spark.features.settings import SpatialSettings
     from fs_spark.features.spine import GroupSplit, NegativeSampling, SpineRequest, TimeSplit
-    from fs_spark.features.view import FeatureService, FeatureView
+    from fs_spark.features.view import FeatureView
     from fs_spark.online.reader import open_online
     from fs_spark.session import build_session
     from fs_spark.stdf.reader import read_stdf
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "AsOfView": "transforms.as_of",
-    "FeatureService": "features.view",
+    "FeatureService": "features.service",
     "FeatureStore": "store",
     "FeatureView": "features.view",
     "FsSparkError": "errors",

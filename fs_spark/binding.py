@@ -66,6 +66,7 @@ def new_bindings(state: RegistryState, config: Configuration, snapshot: Snapshot
     lacking = {
         key: [product for product in sorted(recorded) if product not in state.bindings.get(key, {})]
         for key in sorted(state.versions)
+        if isinstance(state.versions[key], FeatureView) or state.versions[key].bound_parameters
     }
     wanted = sorted({product for products in lacking.values() for product in products})
     if not wanted:
@@ -94,7 +95,7 @@ def new_bindings(state: RegistryState, config: Configuration, snapshot: Snapshot
                 parameter: MeasuredTest(
                     found.test_num, found.test_name, found.occurrence, found.element, found.unit.strip()
                 )
-                for parameter in view.parameters
+                for parameter in view.bound_parameters
                 if (found := setups[product].parameters.get(parameter))
             }
             entries.append(binding_entry(view, product, ProductBinding(maps[product], tests), snapshot.versions))
@@ -153,7 +154,14 @@ def check_units(snapshot: Snapshot, measured: Collection[Measured], config: Conf
 
 def file_units(snapshot: Snapshot, view: FeatureView, bindings: Mapping[str, ProductBinding]) -> FileUnits | None:
     """The tests of files whose results are scaled, None where all are in their parameter's unit."""
-    tests = [test for b in bindings.values() for name, test in b.parameters.items() if name in view.parameters]
+    return units_of_tests(snapshot, view.parameters, bindings)
+
+
+def units_of_tests(
+    snapshot: Snapshot, parameters: Sequence[str], bindings: Mapping[str, ProductBinding]
+) -> FileUnits | None:
+    """The same for some parameters."""
+    tests = [test for b in bindings.values() for name, test in b.parameters.items() if name in parameters]
     tests = [test for test in tests if test.unit]
     if not tests or n.TESTS not in snapshot.versions:  # rows of before units were known
         return None

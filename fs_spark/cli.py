@@ -33,10 +33,12 @@ log = logging.getLogger("fs_spark")
 
 def _init(args: argparse.Namespace) -> Answer:
     """Writes the starter configuration; never over a file that is there."""
+    from fs_spark.config_schemas import write_config_schemas
+
     folder = Path(args.folder)
     starter = resources.files("fs_spark.starter")
     written = []
-    names = ["store.yaml", "testers.yaml", "products.yaml", "inputs.yaml", "services.yaml"]
+    names = [f"{name}.yaml" for name in ("store", "testers", "products", "inputs", "entities", "sources", "services")]
     sources = [(name, starter / name) for name in names]
     sources += [(f"views/{view.name}", view) for view in (starter / "views").iterdir() if view.name.endswith(".yaml")]
     taken = [name for name, _ in sources if (folder / name).exists()]
@@ -47,6 +49,7 @@ def _init(args: argparse.Namespace) -> Answer:
         with resources.as_file(source) as path:
             shutil.copyfile(path, folder / name)
         written.append(str(folder / name))
+    written += map(str, write_config_schemas(folder))
     return (
         {"written": written},
         f"wrote {len(written)} files to {folder}\nnext: fs-spark ingest FILES --conf {folder}/store.yaml",
@@ -116,7 +119,9 @@ def _materialize(args: argparse.Namespace) -> Answer:
         for v in report.views
     ]
     lines += [f"{n} tested dies of {p} are not on its wafer map" for p, n in report.dies_outside_map.items()]
-    return report.to_dict(), "\n".join(lines), 0
+    lines += [f"{v.view:28} stays as it was: {v.stopped}" for v in report.views if v.stopped]
+    lines += [f"{v.view:28} warning: {warning}" for v in report.views for warning in v.warnings]
+    return report.to_dict(), "\n".join(lines), report.exit_code
 
 
 def _export(args: argparse.Namespace) -> Answer:

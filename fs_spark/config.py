@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -18,11 +18,18 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 
 from fs_spark.documents import Document, read_document
 from fs_spark.errors import ConfigError, is_secret, without_secrets
-from fs_spark.features.view import FeatureService, FeatureView
+from fs_spark.features.definition import View
+from fs_spark.features.entity import Entity
+from fs_spark.features.resolve import Path as TextPath
+from fs_spark.features.service import FeatureService
+from fs_spark.features.source import SourceText
+from fs_spark.features.texts import ViewText
+from fs_spark.features.view import FeatureView
 from fs_spark.inputs.rules import InputEntry, InputsFile
 from fs_spark.stdf.container import DEFAULT_LIMITS, Limits
 from fs_spark.stdf.quantity import powers_between
 from fs_spark.stdf.rules import Availability, Duration, Frozen, ProductConfig, TesterConfig
+from fs_spark.view_texts import PlacedText, Registered, resolve_views
 
 
 def _horizon(value: str) -> str:
@@ -149,7 +156,37 @@ class ServicesFile(Frozen):
         return data
 
 
-Part = Literal["testers", "products", "inputs", "services", "views", "units", "parameters"]
+def _with_names(data: Any, field: str) -> Any:
+    """`{payments: {...}}` as entries that know their names."""
+    found = data.get(field) if isinstance(data, dict) else None
+    if isinstance(found, dict):
+        return {**data, field: {k: {"name": k, **v} if isinstance(v, dict) else v for k, v in found.items()}}
+    return data
+
+
+class EntitiesFile(Frozen):
+    """`entities.yaml`: name -> key columns."""
+
+    entities: dict[str, Entity] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, data: Any) -> Any:
+        return _with_names(data, "entities")
+
+
+class SourcesFile(Frozen):
+    """`sources.yaml`: name -> where rows are and what they mean."""
+
+    sources: dict[str, SourceText] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, data: Any) -> Any:
+        return _with_names(data, "sources")
+
+
+Part = Literal["testers", "products", "inputs", "entities", "sources", "services", "views", "units", "parameters"]
 """What a fault concerns; `units` are those of products' parameters, `parameters` those that views name and no product
 maps: no file is ingested by either."""
 
@@ -162,12 +199,28 @@ class Configuration(Frozen):
     testers: tuple[TesterConfig, ...]
     products: tuple[ProductConfig, ...]
     inputs: tuple[InputEntry, ...]
-    views: tuple[FeatureView, ...]
+    views: tuple[View, ...]
+    """Of all kinds, as far as the folder alone says what they mean."""
     services: dict[str, FeatureService]
+    entities: dict[str, Entity] = {}
+    sources: dict[str, SourceText] = {}
+    texts: tuple[PlacedText, ...] = Field(default=(), repr=False)
+    """Views of other kinds than spatial as they are written."""
     faults: dict[Part, tuple[str, ...]] = Field(default={}, repr=False)
     """What `load_configuration(..., strict=False)` found, by what it concerns."""
     places: dict[str, str] = Field(default={}, repr=False)
     """Where a parameter stands, `product/parameter` -> file and line."""
+
+    def resolved(self, registered: Registered) -> list[View]:
+        """All views of the folder, those of the registry being known.
+
+        Raises     ConfigError with every fault
+        """
+        spatial = [view for view in self.views if isinstance(view, FeatureView)]
+        views, faults = resolve_views(self.texts, spatial, self.entities, self.sources, registered)
+        if faults:
+            raise _config_error(self.folder, faults)
+        return [*spatial, *views]
 
     def require(self, *parts: Part) -> None:
         """Raises ConfigError with the faults of what is needed; without parts, of everything."""
@@ -290,6 +343,34 @@ def _mapping_faults(views: Sequence[tuple[FeatureView, str]], products: Sequence
     return faults
 
 
+def _view_files(folder: Path, faults: list[str]) -> tuple[list[tuple[FeatureView, str]], list[PlacedText]]:
+    """The texts of views: spatial ones, which need nothing else, and those of other kinds."""
+    spatial: list[tuple[FeatureView, str]] = []
+    texts: list[PlacedText] = []
+    for file in sorted((folder / "views").glob("*.yaml")):
+        model = FeatureView if is_spatial(file) else ViewText
+        text, document = _read(file, model, faults, needed=True)
+        if isinstance(text, FeatureView):
+            spatial.append((text, _place(file, document, ("parameters",))))
+        elif text is not None:
+            texts.append(PlacedText(text, _placer(file, document)))
+    return spatial, texts
+
+
+def is_spatial(file: Path) -> bool:
+    """Whether a view's text names no transform, or the spatial one."""
+    try:
+        content = read_document(file.read_text(encoding="utf-8")).content
+    except (ConfigError, UnicodeDecodeError):
+        return True
+    transform = content.get("transform") if isinstance(content, dict) else None
+    return transform is None or (isinstance(transform, dict) and transform.get("kind", "spatial") == "spatial")
+
+
+def _placer(file: Path, document: Document) -> Callable[[TextPath], str]:
+    return lambda path: _place(file, document, path)
+
+
 def load_configuration(store_file: str | Path, *, strict: bool = True) -> Configuration:
     """Reads the folder around `store_file` whole.
 
@@ -305,14 +386,16 @@ def load_configuration(store_file: str | Path, *, strict: bool = True) -> Config
     products, text = _read(folder / "products.yaml", ProductsFile, of["products"], needed=False)
     inputs, _ = _read(folder / "inputs.yaml", InputsFile, of["inputs"], needed=False)
     services, _ = _read(folder / "services.yaml", ServicesFile, of["services"], needed=False)
-    views: list[tuple[FeatureView, str]] = []
-    for file in sorted((folder / "views").glob("*.yaml")):
-        view, document = _read(file, FeatureView, of["views"], needed=True)
-        if view is not None:
-            views.append((view, _place(file, document, ("parameters",))))
+    entities, _ = _read(folder / "entities.yaml", EntitiesFile, of["entities"], needed=False)
+    sources, _ = _read(folder / "sources.yaml", SourcesFile, of["sources"], needed=False)
+    views, texts = _view_files(folder, of["views"])
+    found: list[View] = [view for view, _ in views]
+    if entities is not None and sources is not None:
+        resolved, wrong = resolve_views(texts, [v for v, _ in views], entities.entities, sources.sources)
+        found, of["views"] = [*found, *resolved], of["views"] + wrong
     seen: dict[str, int] = {}
-    for view, _ in views:
-        seen[view.name] = seen.get(view.name, 0) + 1
+    for name in [*(view.name for view, _ in views), *(placed.text.name for placed in texts)]:
+        seen[name] = seen.get(name, 0) + 1
     of["views"] += [f"views: {name} is defined {n} times" for name, n in seen.items() if n > 1]
     places = {}
     if products is not None:
@@ -322,7 +405,7 @@ def load_configuration(store_file: str | Path, *, strict: bool = True) -> Config
                 places[f"{product.product_id}/{name}"] = _place(folder / "products.yaml", text, path)
         of["units"] += _unit_faults(products.products, places)
         of["parameters"] += _mapping_faults(views, products.products)
-    everything = [*faults, *(fault for found in of.values() for fault in found)]
+    everything = [*faults, *(fault for listed in of.values() for fault in listed)]
     if faults or (strict and everything):
         raise _config_error(folder, everything)
     return Configuration(
@@ -331,9 +414,12 @@ def load_configuration(store_file: str | Path, *, strict: bool = True) -> Config
         testers=testers.testers if testers is not None else (),
         products=products.products if products is not None else (),
         inputs=inputs.inputs if inputs is not None else (),
-        views=tuple(view for view, _ in views),
+        views=tuple(found),
         services=services.services if services is not None else {},
-        faults={part: tuple(found) for part, found in of.items() if found},
+        entities=entities.entities if entities is not None else {},
+        sources=sources.sources if sources is not None else {},
+        texts=tuple(texts),
+        faults={part: tuple(listed) for part, listed in of.items() if listed},
         places=places,
     )
 

@@ -2,6 +2,7 @@
 
 FsSparkError
 |-- ConfigError            (ValueError)   a configuration file, all its faults at once
+|   `-- ExpressionError                   a row expression that cannot be used, and where in its text
 |-- SchemaError            (ValueError)   a frame or table without the columns it needs
 |-- StdfError              (ValueError)   bytes that are not a readable STDF V4 file
 |-- GeometryError          (ValueError)   a wafer map that contradicts itself or its dies
@@ -10,6 +11,7 @@ FsSparkError
 |-- FeatureNotFoundError   (KeyError)     an unknown view, feature, service or training set
 |-- RetentionError         (RuntimeError) a version that is gone, or a table that keeps too little
 |-- ReproductionError      (RuntimeError) a rebuilt training set that is not the recorded one
+|-- ExpectationError       (RuntimeError) rows that are not what was expected of them
 |-- TableConflictError     (RuntimeError) a table, name or commit that something else holds
 `-- SetupError             (RuntimeError) no JVM, no Delta, no such session
 
@@ -53,6 +55,10 @@ class ConfigError(FsSparkError, ValueError):
     """A configuration that cannot be used; lists every fault that was found."""
 
 
+class ExpressionError(ConfigError):
+    """A row expression that cannot be used; says where in its text."""
+
+
 class SchemaError(FsSparkError, ValueError):
     """A frame or table lacks a column, or has it in another type."""
 
@@ -83,6 +89,10 @@ class RetentionError(FsSparkError, RuntimeError):
 
 class ReproductionError(FsSparkError, RuntimeError):
     """A rebuilt training set whose rows are not the recorded ones."""
+
+
+class ExpectationError(FsSparkError, RuntimeError):
+    """Rows that are not what a source or view promises; those of before stay in force."""
 
 
 class TableConflictError(FsSparkError, RuntimeError):

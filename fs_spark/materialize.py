@@ -1,241 +1,185 @@
-"""Feature tables: which lots changed, their recomputation, and the replacement of the units that came out different."""
+"""Brings the tables of views up to what they are made from: inputs first, each in a commit of its own."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
-from pyspark.storagelevel import StorageLevel
-
-from fs_spark import names as n
-from fs_spark.binding import bind_products, check_units, count_outside, file_units
+from fs_spark.binding import bind_products, check_units, count_outside
 from fs_spark.config import Configuration
 from fs_spark.conflicts import SWAPS, pause
-from fs_spark.errors import RequestError, TableConflictError
-from fs_spark.features.engine import changed_kernels
+from fs_spark.errors import ConfigError, RequestError, TableConflictError
+from fs_spark.features.definition import View
+from fs_spark.features.shipped import SHIPPED_SOURCES
+from fs_spark.features.table_view import SourceInput, TableView, ViewInput
 from fs_spark.features.view import FeatureView
+from fs_spark.outcomes import MaterializeReport, ViewOutcome
 from fs_spark.registry import Registry, RegistryState
-from fs_spark.schemas import view_layout
 from fs_spark.snapshot import Snapshot
-from fs_spark.tables import Tables, is_one_of
-from fs_spark.transforms.digest import unit_checksum
-from fs_spark.transforms.kept import only_runs, only_units
-from fs_spark.transforms.spatial import ProductBinding, per_unit_features
-from fs_spark.transforms.units import plan_of_view
+from fs_spark.sources import SourceState, bring_in
+from fs_spark.spatial_views import materialize_spatial_view
+from fs_spark.table_views import inputs_of, materialize_table_view
+from fs_spark.tables import Tables
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class ViewOutcome:
-    """What one materialization of a view did; `version` is its table's Delta version afterwards.
+def in_order_of_inputs(views: Sequence[View]) -> list[View]:
+    """The views, each behind those of them that it reads."""
+    named = {view.qualified: view for view in views}
+    done: dict[str, View] = {}
 
-    A unit is what is computed and written as one: a wafer, for views of lots a lot, as `unit` says.
-    """
+    def visit(view: View) -> None:
+        if view.qualified in done:
+            return
+        for one in view.inputs if isinstance(view, TableView) else ():
+            if isinstance(one, ViewInput) and f"{one.name}__v{one.version}" in named:
+                visit(named[f"{one.name}__v{one.version}"])
+        done[view.qualified] = view
 
-    view: str
-    table: str
-    lots_recomputed: int
-    units_changed: int
-    units_removed: int
-    version: int
-    unit: Literal["wafer", "lot"] = "wafer"
+    for view in views:
+        visit(view)
+    return list(done.values())
 
 
-@dataclass(frozen=True)
-class MaterializeReport:
-    views: tuple[ViewOutcome, ...]
-    dies_outside_map: dict[str, int] = field(default_factory=dict)
+def reads_ingested(view: View) -> bool:
+    """Whether a view reads what was ingested, not only other tables."""
+    if isinstance(view, FeatureView):
+        return True
+    assert isinstance(view, TableView)
+    return any(isinstance(one, SourceInput) and one.name in SHIPPED_SOURCES for one in view.inputs)
 
-    def __repr__(self) -> str:
-        told = [f"{v.view}: {v.units_changed} {v.unit}s written, {v.units_removed} removed" for v in self.views]
-        told += [f"{count} dies of {product} off its map" for product, count in self.dies_outside_map.items()]
-        return f"MaterializeReport({'; '.join(told)})"
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+class _Run:
+    """One materialization: what its views read is the same for all of them."""
+
+    def __init__(self, tables: Tables, registry: Registry, config: Configuration, state: RegistryState) -> None:
+        self.tables, self.registry, self.config, self.state = tables, registry, config, state
+        self.sources: dict[str, SourceState] = {}
+
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        return Snapshot.newest(self.tables)
+
+    def look_again(self) -> None:
+        """Another job was first: its rows are seen, and bound, anew."""
+        self.__dict__.pop("snapshot", None)
+        self.bind()
+
+    def bind(self) -> None:
+        self.state = bind_products(self.registry, self.registry.state(), self.config, self.snapshot)
+
+    def bring_in(self, views: Sequence[View]) -> None:
+        """The sources that the views read; a view keeps the reading of its source that it was registered with."""
+        wanted = {
+            one.name: one
+            for view in views
+            if isinstance(view, TableView)
+            for one in view.inputs
+            if isinstance(one, SourceInput) and one.name not in SHIPPED_SOURCES
+        }
+        if not wanted:
+            return
+        self.config.require("sources")
+        for name in sorted(wanted):
+            if name not in self.config.sources:
+                raise RequestError(f"source {name!r} is not in sources.yaml any more. Hint: put it back")
+            text = self.config.sources[name]
+            for view in views:
+                if not isinstance(view, TableView):
+                    continue
+                for one in view.inputs:
+                    if isinstance(one, SourceInput) and one.name == name:
+                        _check_reading(view, one, text.meaning([c for c in one.columns if c in text.columns]))
+            self.sources[name] = bring_in(self.tables, self.registry, self.state, text, self.config.folder)
+
+    def view(self, view: View, *, full: bool) -> ViewOutcome:
+        for attempt in range(SWAPS):
+            outcome = self._once(view, full=full)
+            if outcome is not None:
+                return outcome
+            pause(attempt)
+            if reads_ingested(view):
+                self.look_again()
+            else:
+                self.state = self.registry.state()
+                self.bring_in([view])
+        raise TableConflictError(
+            f"others wrote to table {view.table} {SWAPS} times in a row before this job could. Hint: run it again"
+        )
+
+    def _once(self, view: View, *, full: bool) -> ViewOutcome | None:
+        if isinstance(view, FeatureView):
+            return materialize_spatial_view(self.snapshot, view, self.state, full=full)
+        assert isinstance(view, TableView)
+        versions: Callable[[], Mapping[str, int]] = lambda: self.snapshot.versions  # noqa: E731
+        inputs = inputs_of(self.tables, view, self.sources, versions)
+        return materialize_table_view(self.tables, self.registry, self.state, view, inputs, full=full)
+
+
+def _check_reading(view: TableView, one: SourceInput, now: dict[str, object]) -> None:
+    """A registered version keeps its meaning: its source must still be read as it was then."""
+    if dict(one.meaning) != now:
+        moved = sorted(key for key in {*one.meaning, *now} if one.meaning.get(key) != now.get(key))
+        raise ConfigError(
+            f"{view.qualified}: its source {one.name} is read in another way now ({', '.join(moved)}). "
+            "Hint: raise the view's version, or take the change of sources.yaml back"
+        )
 
 
 def materialize(
     tables: Tables, registry: Registry, config: Configuration, views: Sequence[str] | None, *, full: bool
 ) -> MaterializeReport:
-    """Brings view tables up to the ingested rows; see `FeatureStore.materialize`."""
+    """Brings view tables up to their inputs; see `FeatureStore.materialize`."""
     state = registry.state()
     if not state.promoted:
         raise RequestError("no view is registered. Hint: run `fs-spark apply` first")
-    chosen = [state.view(name) for name in (views or sorted(state.promoted))]
-    snapshot = Snapshot.newest(tables)
-    state = bind_products(registry, state, config, snapshot)
-    measured = {  # of products that were bound before, new files may tell other units
-        (product, name, binding.parameters[name])
-        for view in chosen
-        for product, binding in state.bindings.get((view.name, view.version), {}).items()
-        for name in view.parameters
-        if name in binding.parameters
-    }
-    check_units(snapshot, measured, config)
-    outcomes = []
+    chosen = in_order_of_inputs([state.view(name) for name in (views or sorted(state.promoted))])
+    run = _Run(tables, registry, config, state)
+    if any(reads_ingested(view) for view in chosen):
+        run.bind()
+        _check_measured(run, chosen)
+    run.bring_in(chosen)
+    outcomes: list[ViewOutcome] = []
+    held: dict[str, str] = {}
     for number, view in enumerate(chosen, start=1):
         log.info("view %d of %d: %s", number, len(chosen), view.qualified)
-        for attempt in range(SWAPS):
-            outcome = materialize_view(snapshot, view, state, full=full)
-            if outcome is not None:
-                break
-            pause(attempt)
-            snapshot = Snapshot.newest(tables)
-            state = bind_products(registry, registry.state(), config, snapshot)
-        else:
-            raise TableConflictError(
-                f"others wrote to table {view.table} {SWAPS} times in a row before this job could. Hint: run it again"
-            )
+        reason = _held_by(view, held)
+        outcome = run.view(view, full=full) if reason is None else _not_written(tables, view, reason)
+        if outcome.stopped is not None:
+            held[view.qualified] = outcome.stopped
         outcomes.append(outcome)
     outside: dict[str, int] = {}
-    if any(outcome.lots_recomputed for outcome in outcomes):
-        outside = count_outside(snapshot, state.bindings.get((chosen[0].name, chosen[0].version), {}))
-    return MaterializeReport(tuple(outcomes), outside)
+    spatial = [view for view in chosen if isinstance(view, FeatureView)]
+    if spatial and any(outcome.lots_recomputed for outcome in outcomes):
+        first = spatial[0]
+        outside = count_outside(run.snapshot, run.state.bindings.get((first.name, first.version), {}))
+    return MaterializeReport(tuple(outcomes), outside, {name: s.version for name, s in run.sources.items()})
 
 
-def _changed_lots(snapshot: Snapshot, made_from: dict[str, Any]) -> list[str] | None:
-    """Lots of the files that came, went or were read anew since the stored rows were made; None = all of them."""
-    sources = made_from.get("sources", {})
-    if n.FILES not in sources:
-        return None
-    return snapshot.changed_lots(sources[n.FILES], sources.get(n.WAFER_RUNS))
-
-
-def _is_gone(tables: Tables, made_from: dict[str, Any]) -> bool:
-    """Whether a version that the stored rows were made from can no longer be read: then all lots are compared."""
-    versions = {name: made_from["sources"].get(name) for name in (n.FILES, n.WAFER_RUNS)}
-    reasons = [tables.unreadable(name, version) for name, version in versions.items() if version is not None]
-    for reason in filter(None, reasons):
-        log.info("a version that rows were made from is gone, so that all lots are compared: %s", reason)
-    return any(reasons)
-
-
-def view_rows(
-    snapshot: Snapshot, view: FeatureView, bindings: dict[str, ProductBinding], lots: Sequence[str] | None
-) -> DataFrame:
-    """A view's rows over the kept rows of its insertion, of all lots or of some."""
-    runs, dies = snapshot.kept_runs(), snapshot.read(n.DIE_TESTS)
-    results = snapshot.tables.read(n.TEST_RESULTS, snapshot.versions[n.TEST_RESULTS]) if view.parameters else None
-    if view.knowledge != "static":
-        runs, dies = (frame.where(F.col(n.INSERTION) == view.insertion) for frame in (runs, dies))
-    if lots is not None:
-        chosen = F.col(n.LOT_ID).isin(list(lots))
-        dies = dies.where(chosen)
-        results = results.where(chosen) if results is not None else None
-    if results is not None:
-        results = only_runs(results, runs=runs)
-    units = file_units(snapshot, view, bindings) if results is not None else None
-    return per_unit_features(dies, results, view=view, bindings=bindings, units=units)
-
-
-def materialize_view(snapshot: Snapshot, view: FeatureView, state: RegistryState, *, full: bool) -> ViewOutcome | None:
-    """Brings one view's table up to the snapshot, in one commit; a unit that comes out the same is not written.
-
-    None where another job wrote the table meanwhile, or had brought it up to newer rows before: look again from a
-    newer snapshot, since rows must not go back.
-    """
-    tables, key = snapshot.tables, (view.name, view.version)
-    tables.create(view.table, view_layout(view))
-    version, made_from = tables.standing(view.table)
-    bindings, digests = state.bindings.get(key, {}), state.binding_digests.get(key, {})
-    made_of = made_from.get("sources", {})
-    if any(made_of.get(name, -1) > at for name, at in snapshot.versions.items()) or not (
-        set(made_from.get("bindings", {})) <= set(digests)
-    ):
-        log.info("%s: another job has brought it up to newer rows", view.qualified)
-        return None
-    source: dict[str, Any] = {
-        "view": view.qualified,
-        "definition_hash": view.definition_hash,
-        "bindings": digests,
-        "sources": snapshot.versions,
-        "kernels": plan_of_view(view).revisions,
+def _check_measured(run: _Run, chosen: Sequence[View]) -> None:
+    """Of products that were bound before, new files may have other units."""
+    measured = {
+        (product, name, binding.parameters[name])
+        for view in chosen
+        for product, binding in run.state.bindings.get((view.name, view.version), {}).items()
+        for name in view.bound_parameters
+        if name in binding.parameters
     }
-    lots: list[str] | None = None
-    unit: Literal["wafer", "lot"] = "lot" if tuple(view.unit_keys) == n.LOT_KEYS else "wafer"
-    moved = changed_kernels(made_from.get("kernels", {}), source["kernels"]) if made_from else {}
-    for kernel, (then, now) in moved.items():
-        log.info("%s: kernel %s has revision %d, its rows were made by %d", view.qualified, kernel, now, then)
-    same_bindings = set(made_from.get("bindings", {}).items()) <= set(digests.items())
-    if not full and made_from and same_bindings and not moved:
-        if made_of[n.FILES] == snapshot.versions[n.FILES]:
-            return ViewOutcome(view.qualified, view.table, 0, 0, 0, version, unit)
-        try:
-            lots = _changed_lots(snapshot, made_from)
-        except Exception:
-            if not _is_gone(tables, made_from):
-                raise
-            lots = None
-        if lots == []:
-            return ViewOutcome(view.qualified, view.table, 0, 0, 0, version, unit)
-    log.info("%s: computing %s", view.qualified, "all lots" if lots is None else f"{len(lots)} lots")
-    rows = view_rows(snapshot, view, bindings, lots).persist(StorageLevel.DISK_ONLY)
-    try:
-        changed, removed, all_new = _differences(tables.read(view.table, version), view, rows, lots)
-        n_lots = len(lots) if lots is not None else len({unit[n.LOT_ID] for unit in [*changed, *removed]})
-        again = changed
-        if moved and not changed and not removed:
-            # All came out the same: one unit is written again to say so, since Delta makes no commit of nothing.
-            one = rows.select(*view.unit_keys).orderBy(*view.unit_keys).limit(1).collect()
-            again = [row.asDict() for row in one]
-        if again or removed:
-            written = _replace(tables, view, rows, again, removed, based_on=version, source=source, all_new=all_new)
-            if written is None:
-                log.info("%s: another job has written it meanwhile", view.qualified)
-                return None
-            version = written
-    finally:
-        rows.unpersist()
-    log.info("%s: %d %ss written, %d removed", view.qualified, len(changed), unit, len(removed))
-    return ViewOutcome(view.qualified, view.table, n_lots, len(changed), len(removed), version, unit)
+    check_units(run.snapshot, measured, run.config)
 
 
-def _replace(
-    tables: Tables,
-    view: FeatureView,
-    rows: DataFrame,
-    changed: Sequence[dict[str, str]],
-    removed: Sequence[dict[str, str]],
-    *,
-    based_on: int,
-    source: dict[str, Any],
-    all_new: bool,
-) -> int | None:
-    """Writes the units that changed and takes out those that are gone, in one commit, so that nobody sees half."""
-    replacing: str | Sequence[str] | None = view.unit_keys if not all_new else None
-    if removed:  # a unit without rows has no row to replace it by: the lots of all of them are written as a whole
-        lots = sorted({unit[n.LOT_ID] for unit in [*changed, *removed]})
-        units = tables.spark.createDataFrame([(lot,) for lot in lots], f"{n.LOT_ID} string")
-        replacing = is_one_of(n.LOT_ID, lots)
-    else:
-        units = tables.spark.createDataFrame(
-            [tuple(unit[k] for k in view.unit_keys) for unit in changed],
-            ", ".join(f"{k} string" for k in view.unit_keys),
-        )
-    chosen = only_units(rows, units=units)
-    return tables.swap(view.table, chosen, based_on=based_on, replacing=replacing, made_from=source)
+def _held_by(view: View, held: Mapping[str, str]) -> str | None:
+    """Why a view cannot be written: an input of it was not."""
+    for one in view.inputs if isinstance(view, TableView) else ():
+        if isinstance(one, ViewInput) and f"{one.name}__v{one.version}" in held:
+            return f"its input {one.name}__v{one.version} was not written"
+    return None
 
 
-def _differences(
-    stored: DataFrame, view: FeatureView, rows: DataFrame, lots: Sequence[str] | None
-) -> tuple[list[dict[str, str]], list[dict[str, str]], bool]:
-    """Units to write and units to remove, and whether none of the units to write has rows already."""
-    keys, columns = list(view.unit_keys), rows.columns
-    if lots is not None:
-        stored = stored.where(F.col(n.LOT_ID).isin(list(lots)))
-
-    def sums(frame: DataFrame, name: str) -> DataFrame:
-        return frame.groupBy(*keys).agg(F.struct(F.count(F.lit(1)), unit_checksum(columns)).alias(name))
-
-    found = sums(rows, "new").join(sums(stored, "old"), keys, "full").where(~F.col("new").eqNullSafe(F.col("old")))
-    told = found.select(*keys, F.col("new").isNull().alias("gone"), F.col("old").isNull().alias("is_new"))
-    differing = told.collect()
-    changed = [{k: row[k] for k in keys} for row in differing if not row["gone"]]
-    removed = [{k: row[k] for k in keys} for row in differing if row["gone"]]
-    return changed, removed, bool(changed) and all(row["is_new"] for row in differing)
+def _not_written(tables: Tables, view: View, reason: str) -> ViewOutcome:
+    log.error("%s: not written: %s", view.qualified, reason)
+    version = tables.version(view.table) if tables.exists(view.table) else -1
+    return replace(ViewOutcome(view.qualified, view.table, 0, 0, 0, version, "unit"), stopped=reason)

@@ -17,7 +17,8 @@ from typing import Final, Literal
 from fs_spark import names as n
 from fs_spark.conflicts import SWAPS, pause
 from fs_spark.errors import ConfigError, FeatureNotFoundError, TableConflictError, did_you_mean
-from fs_spark.features.view import FeatureView
+from fs_spark.features.definition import View
+from fs_spark.features.read_view import read_view
 from fs_spark.schemas import REGISTRY
 from fs_spark.tables import Tables
 from fs_spark.transforms.spatial import MeasuredTest, ProductBinding
@@ -29,12 +30,15 @@ VERSION: Final = "view_version"
 PROMOTION: Final = "promotion"
 BINDING: Final = "binding"
 CONFIGURATION: Final = "configuration"
+BUCKETS: Final = "buckets"
+ABOUT: Final = "about"
+SOURCE: Final = "source"
 _ALL: Final = "*"
 
 
 @dataclass(frozen=True)
 class Entry:
-    kind: Literal["view_version", "promotion", "binding", "configuration"]
+    kind: Literal["view_version", "promotion", "binding", "configuration", "buckets", "about", "source"]
     view: str
     version: str
     product_id: str | None
@@ -77,17 +81,23 @@ def _binding(body: str) -> ProductBinding:
 class RegistryState:
     """The registry as it stands: all entries folded."""
 
-    versions: dict[tuple[str, str], FeatureView] = field(default_factory=dict)
+    versions: dict[tuple[str, str], View] = field(default_factory=dict)
     promoted: dict[str, str] = field(default_factory=dict)
     bindings: dict[tuple[str, str], dict[str, ProductBinding]] = field(default_factory=dict)
     binding_digests: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     entries: int = 0
     table_version: int = -1
     """Delta version of the registry table that was read; -1 where there is none yet."""
+    buckets: dict[str, int] = field(default_factory=dict)
+    """How many buckets the keys of a table fall into, by table; fixed when the first rows come."""
+    about: dict[tuple[str, str], str] = field(default_factory=dict)
+    """What texts say of versions for people: owner, tags, expectations and notes, as JSON."""
+    sources: dict[str, str] = field(default_factory=dict)
+    """The newest text of each source, as JSON."""
     configuration: str | None = None
     """Digest of the newest registered configuration of testers, products and availability."""
 
-    def view(self, name: str, version: str | None = None) -> FeatureView:
+    def view(self, name: str, version: str | None = None) -> View:
         """A registered view: the promoted version, or the one that is named (`view__v1.0` may name it too).
 
         Raises     FeatureNotFoundError with what is registered and the nearest name
@@ -105,7 +115,12 @@ class RegistryState:
             )
         return self.versions[(name, wanted)]
 
-    def plan(self, views: Iterable[FeatureView]) -> list[Change]:
+    def registered(self, name: str, version: str | None) -> View | None:
+        """A version of a view, the promoted one where none is named; None where there is none."""
+        wanted = version or self.promoted.get(name)
+        return self.versions.get((name, wanted)) if wanted is not None else None
+
+    def plan(self, views: Iterable[View]) -> list[Change]:
         """What `apply` would do for these definitions.
 
         Raises     ConfigError that lists every definition which changed under its old version number
@@ -159,9 +174,18 @@ class Registry:
             key = (row["view"], row["version"])
             if row["kind"] == CONFIGURATION:
                 continue
+            if row["kind"] == BUCKETS:  # the first number stands
+                state.buckets.setdefault(row["view"], int(row["body"]))
+                continue
+            if row["kind"] == ABOUT:
+                state.about[key] = row["body"]
+                continue
+            if row["kind"] == SOURCE:
+                state.sources[row["view"]] = row["body"]
+                continue
             if row["kind"] == VERSION:
                 if key not in state.versions:
-                    state.versions[key] = FeatureView.model_validate_json(row["body"])
+                    state.versions[key] = read_view(row["body"])
             elif row["kind"] == PROMOTION:
                 state.promoted[row["view"]] = row["version"]
             elif row["product_id"] not in state.bindings.setdefault(key, {}):  # the first binding stands
@@ -199,10 +223,11 @@ class Registry:
     def register(
         self,
         state: RegistryState,
-        views: Iterable[FeatureView],
+        views: Iterable[View],
         *,
         configuration: str | None = None,
         bindings: Callable[[RegistryState], Sequence[Entry]] | None = None,
+        sources: Mapping[str, str] | None = None,
     ) -> tuple[RegistryState, list[Change]]:
         """Adds new versions and promotes them, and keeps the text of a configuration that is another now.
 
@@ -231,16 +256,29 @@ class Registry:
                 if (view.name, view.version) not in now.versions:
                     entries.append(Entry(VERSION, view.name, view.version, None, view.definition_hash, view.to_json()))
                     entries.append(Entry(PROMOTION, view.name, view.version, None, view.definition_hash, ""))
+                if (about := view.about()) != now.about.get((view.name, view.version), ""):
+                    entries.append(Entry(ABOUT, view.name, view.version, None, _digest(about), about))
+            for name, text in sorted((sources or {}).items()):
+                if now.sources.get(name) != text:
+                    entries.append(Entry(SOURCE, name, _ALL, None, _digest(text), text))
             return entries + _unbound(now, bound)
 
         return self.extend(state, decide), changes
+
+    def buckets(self, table: str, wanted: int) -> int:
+        """How many buckets a table's keys fall into: as was fixed when its first rows came, else `wanted`."""
+
+        def decide(now: RegistryState) -> list[Entry]:
+            return [] if table in now.buckets else [Entry(BUCKETS, table, _ALL, None, "", str(wanted))]
+
+        return self.extend(self.state(), decide).buckets[table]
 
     def bind(self, state: RegistryState, bindings: Sequence[Entry]) -> RegistryState:
         """Adds what view versions use of products, where they are not bound meanwhile."""
         return self.extend(state, lambda now: _unbound(now, bindings))
 
     @staticmethod
-    def _check_overtaken(before: RegistryState, now: RegistryState, views: Iterable[FeatureView]) -> None:
+    def _check_overtaken(before: RegistryState, now: RegistryState, views: Iterable[View]) -> None:
         faults = []
         for view in views:
             key = (view.name, view.version)
@@ -265,7 +303,7 @@ class Registry:
         newest = max(commit.version for commit in older)
         return state if newest == state.table_version else self.state(newest)
 
-    def promote(self, state: RegistryState, view: FeatureView) -> RegistryState:
+    def promote(self, state: RegistryState, view: View) -> RegistryState:
         """Makes a registered version the one that `view:feature` means."""
 
         def decide(now: RegistryState) -> list[Entry]:
@@ -276,12 +314,14 @@ class Registry:
         return self.extend(state, decide)
 
 
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _unbound(state: RegistryState, bindings: Sequence[Entry]) -> list[Entry]:
     return [e for e in bindings if e.product_id not in state.bindings.get((e.view, e.version), {})]
 
 
-def binding_entry(
-    view: FeatureView, product_id: str, binding: ProductBinding, resolved_from: Mapping[str, int]
-) -> Entry:
+def binding_entry(view: View, product_id: str, binding: ProductBinding, resolved_from: Mapping[str, int]) -> Entry:
     body = binding_body(binding, resolved_from)
     return Entry(BINDING, view.name, view.version, product_id, hashlib.sha256(body.encode()).hexdigest(), body)

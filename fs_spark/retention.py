@@ -96,7 +96,9 @@ def _time(commit: Commit) -> datetime:
 
 def _own_tables(tables: Tables, saved: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The store's own: ingested tables, registry, views of every version, and what training sets keep."""
-    views = {view.table for view in Registry(tables).state().versions.values()}
+    state = Registry(tables).state()
+    views = {view.table for view in state.versions.values()}
+    views |= {table for table in state.buckets if table.startswith("source__")}
     kept = {manifest["content"]["table"] for manifest in saved.values()} - {None}
     return [name for name in sorted({*LAYOUTS, *views, *kept}) if tables.exists(name)]
 
@@ -104,9 +106,10 @@ def _own_tables(tables: Tables, saved: Mapping[str, Mapping[str, Any]]) -> list[
 def _pins(tables: Tables, saved: Mapping[str, Mapping[str, Any]], owned: Sequence[str]) -> dict[str, list[_Pin]]:
     """By table, the versions that training sets need, whether they are rebuilt from feature tables or from source."""
     needed: dict[tuple[str, int], set[str]] = {}
+    state = Registry(tables).state()
     for name, manifest in saved.items():
         for from_source in (False, True):
-            for pair in needed_versions(manifest, from_source=from_source):
+            for pair in needed_versions(manifest, from_source=from_source, tables=tables, state=state):
                 needed.setdefault(pair, set()).add(name)
     found: dict[str, list[_Pin]] = {}
     for table in owned:

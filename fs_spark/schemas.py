@@ -11,6 +11,7 @@ from pyspark.sql.types import (
     ArrayType,
     BooleanType,
     DataType,
+    DateType,
     DoubleType,
     FloatType,
     IntegerType,
@@ -24,7 +25,9 @@ from pyspark.sql.types import (
 
 from fs_spark import names as n
 from fs_spark.errors import SchemaError
-from fs_spark.features.view import FeatureView
+from fs_spark.features.definition import View
+from fs_spark.features.source import SourceText
+from fs_spark.features.table_view import UNIT_KEYS, TableView
 
 _STRING, _INT, _LONG, _TIME = StringType(), IntegerType(), LongType(), TimestampType()
 
@@ -43,6 +46,8 @@ class TableLayout:
     schema: StructType
     cluster_by: tuple[str, ...] = ()
     replaced_in_place: bool = False
+    has_change_feed: bool = False
+    """Whether commits keep which rows they added and removed."""
 
 
 FILES: Final = TableLayout(
@@ -223,28 +228,63 @@ LAYOUTS: Final = {
     n.TRAINING_SETS: TRAINING_SETS,
 }
 
-_KEY_TYPES: Final[dict[str, DataType]] = {n.LOT_ID: _STRING, n.WAFER_ID: _STRING, n.DIE_X: _INT, n.DIE_Y: _INT}
-FEATURE_TYPES: Final[dict[str, DataType]] = {"double": DoubleType(), "int": _INT, "boolean": BooleanType()}
+_TYPES: Final[dict[str, DataType]] = {
+    "boolean": BooleanType(),
+    "int": _INT,
+    "bigint": _LONG,
+    "double": DoubleType(),
+    "string": _STRING,
+    "date": DateType(),
+    "timestamp": _TIME,
+    "array<double>": ArrayType(DoubleType()),
+}
 
 
-def view_layout(view: FeatureView) -> TableLayout:
+def column_type(name: str) -> DataType:
+    """Spark's type of a column by its name, as `fs_spark.features.types` lists them."""
+    return _TYPES[name]
+
+
+def view_layout(view: View) -> TableLayout:
     """Keys, times, sequence and features of a view's table; its keys take no null, nor the times of a dated view, so
     that no table holds static rows beside dated ones."""
-    times = () if view.knowledge == "static" else (n.EVENT_TIMESTAMP, n.AVAILABLE_TIMESTAMP)
+    times = () if view.is_static else (n.EVENT_TIMESTAMP, n.AVAILABLE_TIMESTAMP)
+    unit = UNIT_COLUMNS if isinstance(view, TableView) else {}
     return TableLayout(
         _struct(
             {
-                **{key: _KEY_TYPES[key] for key in view.keys},
+                **unit,
+                **{key: _TYPES[kind] for key, kind in view.key_types.items()},
                 n.EVENT_TIMESTAMP: _TIME,
                 n.AVAILABLE_TIMESTAMP: _TIME,
                 n.SEQUENCE: _LONG,
-                **{column: FEATURE_TYPES[kind] for column, kind in view.columns.items()},
+                **dict.fromkeys(view.times, _TIME),
+                **{column: _TYPES[kind] for column, kind in view.columns.items()},
             },
-            required=(*view.keys, *times, n.SEQUENCE),
+            required=(*unit, *view.keys, *times, n.SEQUENCE),
         ),
         cluster_by=view.unit_keys,
         replaced_in_place=True,
+        has_change_feed=bool(unit),
     )
+
+
+def source_layout(source: SourceText) -> TableLayout:
+    """The rows of a source as the store keeps them."""
+    times = () if source.is_static else (n.EVENT_TIMESTAMP, n.AVAILABLE_TIMESTAMP)
+    columns = {**UNIT_COLUMNS, n.EVENT_TIMESTAMP: _TIME, n.AVAILABLE_TIMESTAMP: _TIME}
+    columns |= {"valid_to": _TIME} if source.valid_to is not None else {}
+    columns |= {name: _TYPES[kind] for name, kind in source.columns.items() if name not in columns}
+    return TableLayout(
+        _struct(columns, required=(*UNIT_COLUMNS, *source.keys, *times)),
+        cluster_by=UNIT_KEYS,
+        replaced_in_place=True,
+        has_change_feed=True,
+    )
+
+
+UNIT_COLUMNS: Final[dict[str, DataType]] = dict(zip(UNIT_KEYS, (_INT, _TIME), strict=True))
+"""What is replaced as one in tables of every kind but spatial: a hash of the keys, and a span's beginning."""
 
 
 def require_columns(frame: DataFrame, columns: Sequence[str], *, what: str) -> None:

@@ -6,10 +6,10 @@ import difflib
 import functools
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from fs_spark import names as n
 from fs_spark.config import Configuration, load_configuration
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from fs_spark.commits import Commit
+    from fs_spark.features.definition import View
+    from fs_spark.features.service import Roles
     from fs_spark.features.spine import SpineRequest
-    from fs_spark.features.view import FeatureView
     from fs_spark.ingest import IngestReport
     from fs_spark.ingest.health import RepairReport
-    from fs_spark.materialize import MaterializeReport
     from fs_spark.online import OnlineReader
     from fs_spark.online.export import ExportReport
+    from fs_spark.outcomes import MaterializeReport
     from fs_spark.registry import Change, RegistryState
     from fs_spark.retention import VacuumReport
     from fs_spark.tables import Tables
@@ -133,7 +134,8 @@ class FeatureStore:
         Raises     ConfigError for every fault of the configuration, or a definition that changed under its version
         """
         self.config.require()
-        return self._state().plan(self.config.views)
+        state = self._state()
+        return state.plan(self.config.resolved(state.registered))
 
     def apply(self) -> list[Change]:
         """Registers and promotes new view versions, and binds the products that have rows to them.
@@ -151,9 +153,12 @@ class FeatureStore:
             return new_bindings(planned, self.config, Snapshot.newest(self._tables))
 
         registry = Registry(self._tables, since=self._since)
+        state = registry.state()
+        sources = {name: source.model_dump_json() for name, source in self.config.sources.items()}
         _, changes = registry.register(
-            registry.state(), self.config.views, configuration=self.config.ingest_text(), bindings=bindings
-        )
+            state, self.config.resolved(state.registered), configuration=self.config.ingest_text(), bindings=bindings,
+            sources=sources,
+        )  # fmt: skip
         return changes
 
     @_on_workers
@@ -168,15 +173,17 @@ class FeatureStore:
         from fs_spark.materialize import materialize
         from fs_spark.registry import Registry
 
-        self.config.require("products", "units")
+        self.config.require("products", "units", "sources", "entities")
         self._warm(self._kernel_jobs)
         return materialize(self._tables, Registry(self._tables), self.config, views, full=full)
 
     def _kernel_jobs(self) -> list[str]:
         from fs_spark.features.compute import plan_of
+        from fs_spark.features.view import FeatureView
         from fs_spark.warm import kernel_jobs
 
-        plans = (plan_of(v.features, v.parameters, v.bins, v.settings) for v in self.config.views)
+        spatial = [view for view in self.config.views if isinstance(view, FeatureView)]
+        plans = (plan_of(v.features, v.parameters, v.bins, v.settings) for v in spatial)
         return kernel_jobs(kernel for plan in plans for kernel in plan.kernels)
 
     def spine(self, request: SpineRequest) -> DataFrame:
@@ -199,18 +206,22 @@ class FeatureStore:
     def training_set(
         self,
         spine: DataFrame | pd.DataFrame | PinnedTable,
-        features: Sequence[str] | str,
+        features: Sequence[str | Mapping[str, Any]] | str,
         *,
         name: str,
         timestamp: str = n.EVENT_TIMESTAMP,
         prefix: Prefix = "none",
         rules: TrainingRules | None = None,
+        roles: Roles | None = None,
     ) -> TrainingSet:
         """Joins features to a spine point in time and saves the rows under a name, with their manifest.
 
         `features` are references (`view:feature`, `view__v1.0:feature`) or names of services, as a list or as one
-        text with blanks or commas between them. `rules` change the
-        join view by view (offset, ttl, availability) and say what is kept of the result.
+        text with blanks or commas between them; a mapping says more of one: `{"feature": "view:feature", "as": "name",
+        "nulls": "skip"}`. `roles` say which columns hold the keys of a view in a role: with
+        `{"payer": {"customer_id": "payer_id"}}` there is `payer.customer_activity:count_30d`, called
+        `payer__count_30d`. `rules` change the join view by view (offset, ttl, availability) and say what is kept of
+        the result.
 
         Grain      one row per spine row; the spine's columns untouched, features after them
         Raises     SchemaError for a spine without a key or with naive times, FeatureNotFoundError, RequestError;
@@ -222,14 +233,24 @@ class FeatureStore:
         frame = spine if isinstance(spine, PinnedTable) else self._spine_frame(spine, timestamp)
         return build_training_set(
             self._tables, self._state(), frame, references, name=name, timestamp=timestamp, prefix=prefix,
-            rules=rules or TrainingRules(),
+            rules=rules or TrainingRules(), roles={**self._roles(features), **(roles or {})},
         )  # fmt: skip
 
-    def _references(self, features: Sequence[str] | str) -> list[str]:
+    def _references(self, features: Sequence[str | Mapping[str, Any]] | str) -> list[Any]:
         texts = re.split(r"[,\s]+", features.strip()) if isinstance(features, str) else features
-        return [r for text in texts for r in (self._service_features(text) if ":" not in text else (text,))]
+        return [
+            reference
+            for text in texts
+            for reference in (self._service_features(text) if isinstance(text, str) and ":" not in text else (text,))
+        ]
 
-    def _service_features(self, name: str) -> tuple[str, ...]:
+    def _roles(self, features: Sequence[str | Mapping[str, Any]] | str) -> dict[str, Mapping[str, str]]:
+        """The roles of the services among the references."""
+        texts = re.split(r"[,\s]+", features.strip()) if isinstance(features, str) else features
+        services = [self.config.services[t] for t in texts if isinstance(t, str) and t in self.config.services]
+        return {role: by for service in services for role, by in service.roles.items()}
+
+    def _service_features(self, name: str) -> tuple[Any, ...]:
         self.config.require("services")
         if name not in self.config.services:
             raise FeatureNotFoundError(
@@ -335,7 +356,7 @@ class FeatureStore:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"\nHint: did you mean {near[0]!r}?" if near else ""
             raise FeatureNotFoundError(f"no table or view {name!r}. There are: {', '.join(known)}.{hint}")
-        view: FeatureView = state.view(name)
+        view: View = state.view(name)
         if not self._tables.exists(view.table):
             raise RequestError(f"{view.qualified} was never materialized. Hint: run `fs-spark materialize {view.name}`")
         return view.table
@@ -366,7 +387,7 @@ class FeatureStore:
         """A table's or view's Delta commits, newest first."""
         return self._tables.history(self._table_name(name))
 
-    def rollback(self, view: str, version: str) -> FeatureView:
+    def rollback(self, view: str, version: str) -> View:
         """Promotes an older version of a view again; its table is still there, so this is immediate."""
         from fs_spark.registry import Registry
 

@@ -128,6 +128,19 @@ class TableReader:
             ) from fault
         return frame
 
+    def has_change_feed(self, name: str) -> bool:
+        """Whether commits of the table keep which rows they added and removed."""
+        return (self._properties(name) or {}).get("delta.enableChangeDataFeed") == "true"
+
+    def change_feed(self, name: str, since: int, until: int) -> DataFrame:
+        """Rows that commits after version `since`, up to `until`, added and removed, with `_change_type`."""
+        reader = self.spark.read.format("delta").option("readChangeFeed", "true")
+        reader = reader.option("startingVersion", since + 1).option("endingVersion", until)
+        if since >= until:
+            frame = self.delta(name, until)
+            return frame.where("false").withColumn("_change_type", F.lit(None).cast("string"))
+        return reader.table(self.identifier(name)) if self.catalog else reader.load(self.path(name))
+
     def row_count(self, name: str, version: int | None = None) -> int | None:
         """How many rows the log says that a table has; None where it alone does not say."""
         local = self._local(name, version)
@@ -184,6 +197,11 @@ class TableReader:
         commits = {commit.version: commit for commit in self.history(name)}
         newest = max(commits, default=-1)
         return newest, self._made_from(commits, newest)
+
+    def made_from_at(self, name: str, version: int) -> dict[str, Any]:
+        """What the write in force at a version said it was made from; {} where nobody said."""
+        commits = {commit.version: commit for commit in self.history(name)}
+        return self._made_from(commits, version)
 
     @staticmethod
     def _made_from(commits: dict[int, Commit], at: int | None) -> dict[str, Any]:

@@ -5,25 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from fs_spark.features.definition import Boundary, boundary_of
+from fs_spark.features.entity import SHIPPED
 from fs_spark.features.settings import SpatialSettings
 
 Knowledge = Literal["static", "before_test", "at_test", "after_wafer"]
-Boundary = Literal["at_or_before", "strictly_before"]
 EntityName = Literal["die", "wafer", "lot"]
 Per = Literal["die", "fail", "bin", "parameter", "ring", "sector", "zone", "parameter_ring", "number"]
 Input = Literal["place", "map", "passed", "hard_bin", "site", "value"]
 
-ENTITY_KEYS: Final[dict[str, tuple[str, ...]]] = {
-    "die": ("lot_id", "wafer_id", "die_x", "die_y"),
-    "wafer": ("lot_id", "wafer_id"),
-    "lot": ("lot_id",),
-}
+ENTITY_KEYS: Final[dict[str, tuple[str, ...]]] = {name: tuple(entity.keys) for name, entity in SHIPPED.items()}
 
 BOUNDARIES: Final[dict[str, Boundary]] = {
-    "static": "at_or_before",
-    "before_test": "at_or_before",
-    "at_test": "strictly_before",
-    "after_wafer": "strictly_before",
+    knowledge: boundary_of(knowledge) for knowledge in ("static", "before_test", "at_test", "after_wafer")
 }
 """The boundary of the join by knowledge class: a row of `at_test` or later never meets its own instant."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from fs_spark.errors import RequestError
-from fs_spark.features.feature import Boundary
+from fs_spark.features.definition import Boundary
 
 
 @dataclass(frozen=True)

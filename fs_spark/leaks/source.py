@@ -19,9 +19,9 @@ from fs_spark.leaks.oracle import spine_frame
 from fs_spark.leaks.report import Findings, Leak, NotRun, Ran
 from fs_spark.leaks.rows import Sample, micros_of, plain, same
 from fs_spark.leaks.rules import LeakLimits
-from fs_spark.materialize import view_rows
 from fs_spark.registry import RegistryState
 from fs_spark.snapshot import Snapshot
+from fs_spark.spatial_views import view_rows
 from fs_spark.tables import Tables
 from fs_spark.training.pinned import joined_views
 from fs_spark.transforms.as_of import AsOfView, as_of_join
@@ -162,6 +162,8 @@ def _other(column: str, where: Column) -> Column:
 def _not_registered(pinned: Mapping[str, Any], state: RegistryState) -> str | None:
     """Why the view's definition is not the one that the set was made with."""
     view = state.view(pinned["view"], pinned["version"])
+    if not isinstance(view, FeatureView):
+        return f"a view of kind {view.kind} is not computed in changed worlds yet"
     if view.definition_hash != pinned["definition_hash"]:
         return "it is registered with another definition than the manifest's"
     digests = state.binding_digests.get((view.name, view.version), {})
@@ -174,6 +176,7 @@ def _computed(
 ) -> DataFrame:
     """A view's rows in the worlds, by its registered definition."""
     view = state.view(pinned["view"], pinned["version"])
+    assert isinstance(view, FeatureView)
     bound = state.bindings.get((view.name, view.version), {})
     bindings = {product: binding for product, binding in bound.items() if product in pinned["bindings"]}
     changed = ChangedTables(tables, worlds, view, pinned, future)

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from fs_spark import names as n
 from fs_spark.errors import RequestError, without_secrets
-from fs_spark.features.view import FeatureService
+from fs_spark.features.service import FeatureService
 from fs_spark.online.batches import ViewRows
 from fs_spark.online.codec import RowSchema
 from fs_spark.online.reader import sqlite_path
@@ -91,7 +91,7 @@ def export_service(
     tables: Tables, state: RegistryState, service: FeatureService, url: str, *, mode: int = 0o600
 ) -> ExportReport:
     """Publishes a service's newest rows; see `FeatureStore.export`."""
-    chosen = choose_views(service.features, state)
+    chosen = choose_views(service.features, state, roles=service.roles)
     record = _record(service.name, chosen, tables)
     versions = {view.view: view.delta_version for view in record.views}
     if not url.startswith("sqlite:///"):

@@ -15,6 +15,7 @@ from pyspark.storagelevel import StorageLevel
 from fs_spark import names as n
 from fs_spark.conflicts import SWAPS, pause
 from fs_spark.errors import ReproductionError, RequestError, SchemaError, TableConflictError
+from fs_spark.features.service import Roles
 from fs_spark.registry import RegistryState
 from fs_spark.schemas import TRAINING_SETS, TableLayout
 from fs_spark.tables import Tables
@@ -61,15 +62,15 @@ def _check_keys(columns: Sequence[str], chosen: Sequence[ChosenView]) -> None:
     """Raises SchemaError that names every view which cannot be joined to such a spine, and the keys that it lacks."""
     lacking: dict[tuple[str, ...], list[str]] = {}
     for c in chosen:
-        missing = tuple(key for key in c.view.keys if key not in columns)
+        missing = tuple(key for key in c.keys if key not in columns)
         if missing:
-            lacking.setdefault(missing, []).append(c.view.qualified)
+            lacking.setdefault(missing, []).append(c.label)
     if lacking:
         faults = [
             f"the spine lacks the key{'s' if len(keys) > 1 else ''} {', '.join(map(repr, keys))} of {', '.join(views)}"
             for keys, views in lacking.items()
         ]
-        rest = [c.view.qualified for c in chosen if all(c.view.qualified not in views for views in lacking.values())]
+        rest = [c.label for c in chosen if all(c.label not in views for views in lacking.values())]
         hint = f"ask for features of {', '.join(rest)} alone" if rest else "add the keys to the spine"
         raise SchemaError("\n".join(faults) + f"\nHint: {hint}; the spine has {', '.join(columns)}")
 
@@ -87,16 +88,17 @@ def build_training_set(
     tables: Tables,
     state: RegistryState,
     spine: DataFrame | PinnedTable,
-    references: Sequence[str],
+    references: Sequence[Any],
     *,
     name: str,
     timestamp: str,
     prefix: Prefix,
     rules: TrainingRules,
+    roles: Roles | None = None,
 ) -> TrainingSet:
     """Builds and saves a training set; see `FeatureStore.training_set`."""
     _check_name(name)
-    chosen = choose_views(references, state, prefix=prefix)
+    chosen = choose_views(references, state, prefix=prefix, roles=roles)
     rules.check(chosen)
     given, reference = _spine(tables, spine, rules)
     _check_keys(given.columns, chosen)

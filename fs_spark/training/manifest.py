@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from fs_spark.errors import ReproductionError
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 SCHEMA_FILE: Final = Path(__file__).with_name("manifest.schema.json")
 _PACKAGES: Final = ("fs_spark", "pyspark", "delta-spark", "pyarrow", "numpy", "numba")
 
@@ -42,6 +42,14 @@ class ViewPart(_Part):
     ttl_s: float | None
     columns: list[tuple[str, str]] = Field(description="output column, column of the view")
     times: bool = Field(description="whether the chosen row's event time and age are columns too")
+    by: list[str] | None = Field(default=None, description="the spine's columns for the keys; absent: called alike")
+    role: str | None = Field(default=None, description="the role in which the view is joined")
+    skipping: list[str] = Field(default_factory=list, description="outputs of the newest row whose value is known")
+    since: str | None = Field(default=None, description="output: seconds from the last event of a state to T")
+    last_event: str | None = Field(default=None, description="column that stands for the event in TTL and age")
+    valid_to: str | None = Field(default=None, description="column with the end of a row's validity")
+    watermark_us: int | None = Field(default=None, description="how far the view's rows reach, in microseconds")
+    bound_us: int | None = Field(default=None, description="the least watermark of states that it reads at an event")
 
 
 class PinnedPart(_Part):
@@ -77,7 +85,7 @@ class ContentPart(_Part):
 class Manifest(_Part):
     """A training set's manifest."""
 
-    format: Literal[2, 3] = Field(description="2 knows of no kernels")
+    format: Literal[2, 3, 4] = Field(description="2 knows of no kernels, 3 of spatial views alone")
     name: str
     timestamp: str
     spine: SpinePart

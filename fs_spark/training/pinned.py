@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -37,13 +38,21 @@ def pin_views(tables: Tables, chosen: Sequence[ChosenView], rules: TrainingRules
                 "table": view.table,
                 "delta_version": version,
                 "keys": list(view.keys),
-                "parameters": list(view.parameters),
+                "by": list(c.keys),
+                "role": c.role,
+                "parameters": list(view.bound_parameters),
                 "boundary": view.boundary,
                 "availability": "ignored" if view.name in rules.ignore_availability else "respected",
                 "offset_s": rules.offset.get(view.name, timedelta(0)).total_seconds(),
                 "ttl_s": ttl.total_seconds() if ttl is not None else None,
                 "columns": [list(pair) for pair in c.columns.items()],
-                "times": rules.times and view.knowledge != "static",
+                "times": rules.times and not view.is_static,
+                "skipping": sorted(c.skipping),
+                "since": c.since,
+                "last_event": "last_event_timestamp" if "last_event_timestamp" in view.times else None,
+                "valid_to": "valid_to" if "valid_to" in view.times else None,
+                "watermark_us": made_from.get("watermark"),
+                "bound_us": made_from.get("bound"),
             }
         )
     return pinned
@@ -55,27 +64,43 @@ def stored_rows(tables: Tables, pinned: Sequence[Mapping[str, Any]]) -> dict[str
 
 
 def _name(pinned: Mapping[str, Any]) -> str:
-    return f"{pinned['view']}__v{pinned['version']}".replace(".", "_")
+    role = f"{pinned['role']}__" if pinned.get("role") else ""
+    return f"{role}{pinned['view']}__v{pinned['version']}".replace(".", "_")
 
 
 def joined_views(pinned: Sequence[Mapping[str, Any]], frames: Mapping[str, DataFrame]) -> list[AsOfView]:
     """What to join; `frames` are the views' rows by table."""
     views = []
     for p in pinned:
-        views.append(
-            AsOfView(
-                name=_name(p),
-                frame=frames[p["table"]],
-                keys=tuple(p["keys"]),
-                columns=dict(p["columns"]),
-                boundary=p["boundary"],
-                ttl=timedelta(seconds=p["ttl_s"]) if p["ttl_s"] is not None else None,
-                offset=timedelta(seconds=p["offset_s"]),
-                available_timestamp=None if p["availability"] == "ignored" else "available_timestamp",
-                event_as=f"{p['view']}__event_timestamp" if p["times"] else None,
-                age_as=f"{p['view']}__age_s" if p["times"] else None,
-            )
+        frame, keys = frames[p["table"]], tuple(p.get("by") or p["keys"])
+        for key, column in zip(p["keys"], keys, strict=True):
+            if key != column:
+                frame = frame.withColumnRenamed(key, column)
+        called = f"{p['role']}__{p['view']}" if p.get("role") else p["view"]
+        skipping = set(p.get("skipping") or ())
+        plain = AsOfView(
+            name=_name(p),
+            frame=frame,
+            keys=keys,
+            columns={output: column for output, column in p["columns"] if output not in skipping},
+            boundary=p["boundary"],
+            ttl=timedelta(seconds=p["ttl_s"]) if p["ttl_s"] is not None else None,
+            offset=timedelta(seconds=p["offset_s"]),
+            available_timestamp=None if p["availability"] == "ignored" else "available_timestamp",
+            event_as=f"{called}__event_timestamp" if p["times"] else None,
+            age_as=f"{called}__age_s" if p["times"] else None,
+            last_event=p.get("last_event"),
+            since_as=p.get("since"),
+            valid_to=p.get("valid_to"),
         )
+        if plain.all_outputs:
+            views.append(plain)
+        if skipping:
+            columns = {output: column for output, column in p["columns"] if output in skipping}
+            views.append(replace(
+                plain, name=f"{plain.name}__known", columns=columns, event_as=None, age_as=None, since_as=None,
+                nulls="skip",
+            ))  # fmt: skip
     return views
 
 

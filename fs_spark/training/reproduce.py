@@ -9,38 +9,41 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from fs_spark.errors import FeatureNotFoundError, ReproductionError, RetentionError, did_you_mean
-from fs_spark.features.engine import changed_kernels
-from fs_spark.materialize import view_rows
+from fs_spark.recompute import moved_kernels, rows_from_source, versions_below
 from fs_spark.registry import RegistryState
-from fs_spark.snapshot import Snapshot
 from fs_spark.tables import Tables
 from fs_spark.training.content import column_digests, digest_and_seen, digest_of
 from fs_spark.training.pinned import joined_views, pinned_frames, stored_rows
 from fs_spark.training.saved import TrainingSet, find_manifest, manifests, spine_of
 from fs_spark.training.statistics import heavy_keys, pruning_keys, pruning_of
 from fs_spark.transforms.as_of import as_of_join
-from fs_spark.transforms.units import plan_of_view
 
 log = logging.getLogger(__name__)
 
-log = logging.getLogger(__name__)
 
-
-def needed_versions(manifest: Mapping[str, Any], *, from_source: bool) -> set[tuple[str, int]]:
-    """Tables and Delta versions that a rebuild reads."""
+def needed_versions(
+    manifest: Mapping[str, Any], *, from_source: bool, tables: Tables | None = None, state: RegistryState | None = None
+) -> set[tuple[str, int]]:
+    """Tables and Delta versions that a rebuild reads; from the source those of all levels, where the store is given."""
     content, pinned = manifest["content"], manifest["spine"]["pinned"]
     needed = {(pinned["table"], pinned["delta_version"])} if content["table"] is None else set()
     if content["table"] is not None:
         needed.add((content["table"], content["delta_version"]))
     for view in manifest["views"]:
-        needed |= set(view["sources"].items()) if from_source else {(view["table"], view["delta_version"])}
+        if not from_source:
+            needed.add((view["table"], view["delta_version"]))
+        elif tables is None or state is None or (view["view"], view["version"]) not in state.versions:
+            needed |= set(view["sources"].items())
+        else:
+            of = state.versions[view["view"], view["version"]]
+            needed |= versions_below(tables, state, of, view["sources"])
     return needed
 
 
-def _check_versions(tables: Tables, manifest: Mapping[str, Any], *, from_source: bool) -> None:
+def _check_versions(tables: Tables, state: RegistryState, manifest: Mapping[str, Any], *, from_source: bool) -> None:
     """Raises RetentionError that lists every version that cannot be read, before any job runs."""
     gone = []
-    for table, version in sorted(needed_versions(manifest, from_source=from_source)):
+    for table, version in sorted(needed_versions(manifest, from_source=from_source, tables=tables, state=state)):
         reason = tables.unreadable(table, version)
         if reason is not None:
             gone.append(f"- {table} at version {version}: {reason}")
@@ -60,21 +63,19 @@ def _frames_from_source(
     frames = {}
     for pinned in manifest["views"]:
         view = state.view(pinned["view"], pinned["version"])
-        key, name = (view.name, view.version), manifest["name"]
+        name = manifest["name"]
         if view.definition_hash != pinned["definition_hash"]:
             raise ReproductionError(
                 f"{view.qualified} is registered with another definition than the one of training set {name!r}.\n"
                 "Hint: the registry table was changed; read it at an older version"
             )
-        digests = state.binding_digests.get(key, {})
-        moved = [p for p, digest in pinned["bindings"].items() if digests.get(p) != digest]
-        if moved:
-            raise ReproductionError(
-                f"{view.qualified}: the wafer map or tests of {', '.join(moved)} are not those of training set {name!r}"
-                ".\nHint: the registry table was changed; read it at an older version"
-            )
-        bindings = {p: b for p, b in state.bindings.get(key, {}).items() if p in pinned["bindings"]}
-        frames[pinned["table"]] = view_rows(Snapshot(tables, dict(pinned["sources"])), view, bindings, lots)
+        made_from = {
+            "bindings": pinned["bindings"],
+            "sources": pinned["sources"],
+            "watermark": pinned.get("watermark_us"),
+            "bound": pinned.get("bound_us"),
+        }
+        frames[pinned["table"]] = rows_from_source(tables, state, view, made_from, lots)
     return frames
 
 
@@ -82,8 +83,7 @@ def _other_kernels(state: RegistryState, manifest: Mapping[str, Any]) -> list[st
     """Kernels that have another revision now than the rows were made by, a line for each view."""
     lines = []
     for pinned in manifest["views"]:
-        now = plan_of_view(state.view(pinned["view"], pinned["version"])).revisions
-        moved = changed_kernels(pinned.get("kernels", {}), now)
+        moved = moved_kernels(state.view(pinned["view"], pinned["version"]), pinned.get("kernels", {}))
         named = ", ".join(f"{kernel} (revision {a} then, {b} now)" for kernel, (a, b) in moved.items())
         lines += [f"- {pinned['view']}__v{pinned['version']}: {named}"] if named else []
     return lines
@@ -96,10 +96,10 @@ def reproduce_training_set(
     manifest = find_manifest(tables, name)
     if manifest is None:
         raise FeatureNotFoundError(f"training set {name!r} does not exist.\n{did_you_mean(name, manifests(tables))}")
-    _check_versions(tables, manifest, from_source=from_source)
+    _check_versions(tables, state, manifest, from_source=from_source)
     spine = spine_of(tables, manifest)
     views, timestamp = manifest["views"], manifest["timestamp"]
-    keys = pruning_keys([view["keys"] for view in views])
+    keys = pruning_keys([view.get("by") or view["keys"] for view in views])
     spine_digest, spine_rows, seen = digest_and_seen(spine, time=timestamp, keys=keys)
     if spine_digest != manifest["spine"]["digest"]:
         raise ReproductionError(f"the stored spine of {name!r} is not the one of its manifest: its table was changed")

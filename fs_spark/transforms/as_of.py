@@ -227,7 +227,7 @@ def _of_level(rows: DataFrame, views: Sequence[Numbered], level: int, chain: _Ch
     is_spine = f"{AT} & {RANKS - 1} = {_SPINE_RANK}"
     of_shorter = " OR ".join(f"{column} IS NULL" for column in _key_columns(chain.levels[level]))
     kept = rows.selectExpr(*others, *newest).where(f"{is_spine} OR {of_shorter}" if level else is_spine)
-    if any(one.view.ttl is not None for one in views):
+    if any(one.view.is_checked for one in views):
         kept = kept.selectExpr(*others, *(f"{one.winner()} AS {one.name}" for one in views))
     carried = [chain.shorter_hash(level - 1) if column == quoted(_HASH) and level else column for column in others]
     return kept.selectExpr(*carried, *(output for one in views for output in one.outputs()))
@@ -263,7 +263,8 @@ def as_of_join(
     Of a view's rows with the spine row's keys whose event and available time are at or before T (strictly before T by
     the view's boundary), and whose event time is not older than T - ttl, the greatest by (event_timestamp,
     available_timestamp, sequence), of equal ones the greatest content. T is the spine's time less the view's offset.
-    Where no dated row is usable, a static one (without an event time) of these keys stands in.
+    Where no dated row is usable, a static one (without an event time) of these keys stands in. A row of states is too
+    old by its last event, and a row with an end is usable before it alone.
 
     Nothing here knows wafers: any keys, any number of views, at any key levels. No Spark action is run. `pruning` says
     what is known of the spine, so that files of the views are skipped; `heavy` names keys with very many rows. Rows are
@@ -277,6 +278,8 @@ def as_of_join(
     if not views:
         raise RequestError("no view to join. Hint: give at least one feature reference")
     check_join(spine, views, timestamp, heavy)
+    outputs = [output for view in views for output in view.all_outputs]
+    views = [one for view in views for one in view.by_column()]
     keys = sorted({key for view in views for key in view.keys})
     as_key = {key for key in keys if not _widened(spine, key)}
     time = f"coalesce(unix_micros({quoted(timestamp)}), {_BEGINNING}L) * {RANKS} + {_SPINE_RANK}"
@@ -291,11 +294,8 @@ def as_of_join(
         of_chain = [one for one in every if any(set(one.view.keys) == set(keys) for keys in levels)]
         rows = _join_chain(rows, of_chain, chain, pruning or Pruning())
     source = {key: quoted(_KEY + key) for key in as_key}
+    found = {output: name for one in every for name, output in zip(one.output_names, one.view.all_outputs, strict=True)}
     return rows.selectExpr(
         *(f"{source.get(c, f'{_SPINE}.{quoted(c)}')} AS {quoted(c)}" for c in spine.columns),
-        *(
-            f"{name} AS {quoted(output)}"
-            for one in every
-            for name, output in zip(one.output_names, one.view.all_outputs, strict=True)
-        ),
+        *(f"{found[output]} AS {quoted(output)}" for output in outputs),
     )

@@ -63,7 +63,8 @@ class ViewRow:
     def shape(self) -> str:
         """Views whose rows are of one shape may share a column."""
         sequence = self.view.sequence and _shape(self.view.frame.schema[self.view.sequence].dataType)
-        return repr((sequence, [_shape(kind) for kind in self._kinds]))
+        more = (self.view.last_event is not None, self.view.valid_to is not None)
+        return repr((sequence, [_shape(kind) for kind in self._kinds], more))
 
     @property
     def struct(self) -> str:
@@ -71,6 +72,8 @@ class ViewRow:
         order = [f"{quoted(event)} AS e", f"{quoted(available)} AS a"]
         order += [f"{quoted(self.view.sequence)} AS s"] if self.view.sequence is not None else []
         columns = [f"{quoted(source)} AS c{i}" for i, source in enumerate(self.view.outputs.values())]
+        columns += [f"{quoted(self.view.last_event)} AS l"] if self.view.last_event is not None else []
+        columns += [f"{quoted(self.view.valid_to)} AS v"] if self.view.valid_to is not None else []
         if self.is_ordered:
             return f"struct({', '.join([*order, *columns])})"
         for i, (kind, source) in enumerate(zip(self._kinds, self.view.outputs.values(), strict=True)):
@@ -108,7 +111,7 @@ class Numbered:
     @property
     def _needs_static(self) -> bool:
         """Whether a static row must be kept beside the newest, which may turn out too old."""
-        return self.view.ttl is not None and self.view.frame.schema[self.view.event_timestamp].nullable
+        return self.view.is_checked and self.view.frame.schema[self.view.event_timestamp].nullable
 
     def newest(self) -> dict[str, str]:
         """Columns of the level's window: the newest row, and the newest static one where it may be needed."""
@@ -121,14 +124,25 @@ class Numbered:
             found[f"{self.name}_static"] = self.row.newest(f"IF({is_static}, {self.column}, NULL)")
         return found
 
+    @property
+    def _asked_us(self) -> str:
+        """T in microseconds: the spine's time less the offset."""
+        return f"(shiftright({AT}, 2) - {micros(self.view.offset)}L)"
+
     def winner(self) -> str:
-        """The newest row, where its event is not older than the view's time to live; else the static one."""
-        if self.view.ttl is None:
+        """The newest row, where it is neither too old nor past its end; else the static one."""
+        view = self.view
+        if not view.is_checked:
             return self.name
         event = self.row.event(self.name)
-        oldest = f"shiftright({AT}, 2) - {micros(self.view.offset) + micros(self.view.ttl)}L"
+        usable = []
+        if view.ttl is not None:
+            last = f"{self.name}.l" if view.last_event is not None else event
+            usable.append(f"unix_micros({last}) >= {self._asked_us} - {micros(view.ttl)}L")
+        if view.valid_to is not None:
+            usable.append(f"({self.name}.v IS NULL OR unix_micros({self.name}.v) > {self._asked_us})")
         other = f"{self.name}_static" if self._needs_static else "NULL"
-        return f"IF({event} IS NULL OR unix_micros({event}) >= {oldest}, {self.name}, {other})"
+        return f"IF({event} IS NULL OR ({' AND '.join(usable)}), {self.name}, {other})"
 
     @property
     def output_names(self) -> list[str]:
@@ -139,7 +153,10 @@ class Numbered:
         found = [f"{self.name}.c{i}" for i in range(len(self.view.outputs))]
         event = self.row.event(self.name)
         found += [event] if self.view.event_as is not None else []
-        found += [f"(shiftright({AT}, 2) - unix_micros({event})) / 1e6D"] if self.view.age_as is not None else []
+        last = f"unix_micros({self.name}.l)" if self.view.last_event is not None else None
+        age = f"shiftright({AT}, 2) - unix_micros({event})" if last is None else f"{self._asked_us} - {last}"
+        found += [f"({age}) / 1e6D"] if self.view.age_as is not None else []
+        found += [f"({self._asked_us} - {last}) / 1e6D"] if self.view.since_as is not None else []
         return [f"{text} AS {name}" for text, name in zip(found, self.output_names, strict=True)]
 
 

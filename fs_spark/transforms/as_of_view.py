@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 from pyspark.sql.types import DataType, DoubleType, IntegralType, NullType, TimestampNTZType, TimestampType
 
 from fs_spark import names as n
 from fs_spark.errors import LeakageError, RequestError, SchemaError, zone_hint
-from fs_spark.features.feature import Boundary
+from fs_spark.features.definition import Boundary
 from fs_spark.transforms.ordering import comparable, is_orderable
 
 RESERVED: Final = (
@@ -38,6 +39,11 @@ class AsOfView:
 
     `event_as` and `age_as` name two more outputs: the event time of the row that was chosen, and its age at the
     spine's time in seconds.
+
+    Rows of states say by `last_event` which column stands for the event in `ttl`, age and `since_as`, which names one
+    more output: seconds from that event to T. Rows that end say by `valid_to` when: such a row is usable before it
+    alone. Both are checked on the row that was chosen. With `nulls="skip"` each column is of the newest row whose
+    value is known; the other outputs stay those of the newest row.
     """
 
     name: str
@@ -53,6 +59,10 @@ class AsOfView:
     sequence: str | None = n.SEQUENCE
     event_as: str | None = None
     age_as: str | None = None
+    last_event: str | None = None
+    since_as: str | None = None
+    valid_to: str | None = None
+    nulls: Literal["keep", "skip"] = "keep"
 
     @property
     def outputs(self) -> dict[str, str]:
@@ -66,7 +76,27 @@ class AsOfView:
     @property
     def all_outputs(self) -> list[str]:
         """Every column that the view adds, in order."""
-        return [*self.outputs, *(name for name in (self.event_as, self.age_as) if name is not None)]
+        more = (self.event_as, self.age_as, self.since_as)
+        return [*self.outputs, *(name for name in more if name is not None)]
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether the row that was chosen may turn out unusable."""
+        return self.ttl is not None or self.valid_to is not None
+
+    def by_column(self) -> list[AsOfView]:
+        """With `nulls="skip"`, a view for each column over the rows that have a value there, and one for the rest."""
+        if self.nulls == "keep":
+            return [self]
+        plain: dict[str, Any] = {"nulls": "keep", "event_as": None, "age_as": None, "since_as": None, "prefix": ""}
+        found = [
+            replace(self, name=f"{self.name}:{output}", columns={output: source},
+                    frame=self.frame.where(F.col("`" + source.replace("`", "``") + "`").isNotNull()), **plain)
+            for output, source in self.outputs.items()
+        ]  # fmt: skip
+        if self.event_as is not None or self.age_as is not None or self.since_as is not None:
+            found.append(replace(self, columns={}, nulls="keep", prefix=""))
+        return found
 
 
 @dataclass(frozen=True)
@@ -179,7 +209,8 @@ def _time_faults(frame: _Named, name: str, what: str) -> list[str]:
 
 
 def _view_faults(view: AsOfView, frame: _Named) -> list[str]:
-    times = [name for name in (view.event_timestamp, view.available_timestamp) if name is not None]
+    named = (view.event_timestamp, view.available_timestamp, view.last_event, view.valid_to)
+    times = [name for name in named if name is not None]
     wanted = [*times, *([view.sequence] if view.sequence is not None else []), *view.outputs.values()]
     faults = [fault for name in dict.fromkeys(wanted) for fault in frame.faults(name, "column")]
     for name in times:
@@ -197,6 +228,12 @@ def _view_faults(view: AsOfView, frame: _Named) -> list[str]:
                 f"view {view.name}: column {source!r} is {kind.simpleString()}, which cannot be compared where rows "
                 f"tie. Hint: leave {output!r} out, or cast it"
             )
+    if view.since_as is not None and view.last_event is None:
+        faults.append(
+            f"view {view.name}: {view.since_as!r} needs `last_event`. Hint: name the column of the last event"
+        )
+    if view.nulls not in ("keep", "skip"):
+        faults.append(f"view {view.name}: nulls {view.nulls!r} is not known. Hint: 'keep' or 'skip'")
     if not view.all_outputs:
         faults.append(f"view {view.name}: no column is asked for. Hint: name some in `columns`")
     if "" in view.all_outputs:
@@ -261,6 +298,7 @@ def check_join(
         types |= {output: frame.kind(source) or NullType() for output, source in view.outputs.items()}
         types |= {view.event_as: TimestampType()} if view.event_as is not None else {}
         types |= {view.age_as: DoubleType()} if view.age_as is not None else {}
+        types |= {view.since_as: DoubleType()} if view.since_as is not None else {}
     faults += _name_faults(spine, views, is_cased)
     if faults:
         raise SchemaError("the join cannot be made:\n" + "\n".join(f"- {fault}" for fault in faults))

@@ -37,7 +37,8 @@ class FileUnits:
     names: tuple[str, ...]
 
 
-def _slots(bindings: Mapping[str, ProductBinding], parameters: Sequence[str]) -> list[tuple[int, str, int]]:
+def slots_of(bindings: Mapping[str, ProductBinding], parameters: Sequence[str]) -> list[tuple[int, str, int]]:
+    """The tests of these parameters; results name them by place."""
     tests = {
         test.identity
         for binding in bindings.values()
@@ -115,37 +116,50 @@ def per_unit_features(
     plan = plan_of_view(view)
     columns = _part_columns(plan, keys=view.unit_keys)
     require_columns(die_tests, columns, what="die_tests")
-    slots = _slots(bindings, plan.parameters)
+    slots = slots_of(bindings, plan.parameters)
     parts = die_tests.where(_keyed(view)).select(*_selected(columns, bindings))
     long = test_results is not None and bool(slots)
     if test_results is not None and slots:
-        require_columns(test_results, _RESULT_COLUMNS, what="test_results")
-        numbers = sorted({number for number, _, _ in slots})
-        element = F.coalesce(F.col(n.ELEMENT), F.lit(-1)) if n.ELEMENT in test_results.columns else F.lit(-1)
+        placed = test_results.where(F.col(n.LOT_ID).isNotNull() & F.col(n.WAFER_ID).isNotNull())
         shared = [*view.unit_keys, n.RUN_ID, n.PART_INDEX]
-        wanted = test_results.where(
-            F.col(n.TEST_NUM).isin(numbers) & F.col(n.LOT_ID).isNotNull() & F.col(n.WAFER_ID).isNotNull()
-        )
-        if units is not None:
-            require_columns(test_results, (n.FILE_ID,), what="test_results")
-            wanted = wanted.join(F.broadcast(units.tests), [n.FILE_ID, n.TEST_NUM, n.TEST_NAME], "left")
-        results = wanted.select(
-            *shared,
-            *[F.lit(None).cast(parts.schema[c].dataType).alias(c) for c in columns if c not in shared],
-            _slot_of(slots, element).alias(SLOT),
-            F.col(n.OCCURRENCE),
-            F.col(n.RESULT).alias(VALUE),
-            *([] if units is None else [F.col(UNIT)]),
-        ).where(F.col(SLOT).isNotNull())
-        parts = parts.select(
-            "*",
-            F.lit(None).cast("int").alias(SLOT),
-            F.lit(None).cast("int").alias(n.OCCURRENCE),
-            F.lit(None).cast("float").alias(VALUE),
-            *([] if units is None else [F.lit(None).cast("int").alias(UNIT)]),
-        ).unionByName(results)
+        parts = result_rows(placed, parts, slots, shared=shared, units=units)
     found = units.names if units is not None and long else ()
     return _by_unit(parts, UnitKernel(view, dict(bindings), tuple(slots), "long" if long else "none", found))
+
+
+def result_rows(
+    test_results: DataFrame,
+    parts: DataFrame,
+    slots: Sequence[tuple[int, str, int]],
+    *,
+    shared: Sequence[str],
+    units: FileUnits | None,
+) -> DataFrame:
+    """Parts and the results of these tests in one union: a result's `slot` is the place of its test, a part has none.
+
+    `shared` are the columns by which a result finds its part.
+    """
+    require_columns(test_results, _RESULT_COLUMNS, what="test_results")
+    element = F.coalesce(F.col(n.ELEMENT), F.lit(-1)) if n.ELEMENT in test_results.columns else F.lit(-1)
+    wanted = test_results.where(F.col(n.TEST_NUM).isin(sorted({number for number, _, _ in slots})))
+    if units is not None:
+        require_columns(test_results, (n.FILE_ID,), what="test_results")
+        wanted = wanted.join(F.broadcast(units.tests), [n.FILE_ID, n.TEST_NUM, n.TEST_NAME], "left")
+    results = wanted.select(
+        *shared,
+        *[F.lit(None).cast(parts.schema[c].dataType).alias(c) for c in parts.columns if c not in shared],
+        _slot_of(slots, element).alias(SLOT),
+        F.col(n.OCCURRENCE),
+        F.col(n.RESULT).alias(VALUE),
+        *([] if units is None else [F.col(UNIT)]),
+    ).where(F.col(SLOT).isNotNull())
+    return parts.select(
+        "*",
+        F.lit(None).cast("int").alias(SLOT),
+        F.lit(None).cast("int").alias(n.OCCURRENCE),
+        F.lit(None).cast("float").alias(VALUE),
+        *([] if units is None else [F.lit(None).cast("int").alias(UNIT)]),
+    ).unionByName(results)
 
 
 def wide_features(dies: DataFrame, *, view: FeatureView, bindings: Mapping[str, ProductBinding]) -> DataFrame:

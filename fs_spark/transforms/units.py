@@ -135,7 +135,7 @@ class UnitKernel:
         if not parts.num_rows:
             return None
         bindings = self._bindings_of(parts[n.PRODUCT_ID], edges)
-        parts = self._with_values(parts, results, edges, bindings, plan)
+        parts = self._with_values(parts, results, edges, bindings, plan.parameters)
         if self.view.knowledge == "static" or self.view.entity == "lot":
             tables = [
                 self._simple(parts.slice(start, stop - start), plan, binding.geometry)
@@ -177,15 +177,39 @@ class UnitKernel:
         results: pa.Table | None,
         edges: list[int],
         bindings: Sequence[ProductBinding],
-        plan: Plan,
+        parameters: Sequence[str],
     ) -> pa.Table:
-        """Adds one column per parameter: the value of the part's first or last occurrence of the test."""
-        if self.values == "wide" or not plan.parameters:
+        if self.values == "wide" or not parameters:
             return parts
-        columns = np.full((len(plan.parameters), parts.num_rows), np.nan)
+        return PartValues(self.slots, self.file_units).put_beside(parts, results, edges, bindings, parameters)
+
+
+@dataclass(frozen=True)
+class PartValues:
+    """Puts the results of parts beside them, a column for each parameter.
+
+    `slots` are the tests that results name by place, `file_units` the units that they name by place.
+    """
+
+    slots: tuple[tuple[int, str, int], ...]
+    file_units: tuple[str, ...] = ()
+
+    def put_beside(
+        self,
+        parts: pa.Table,
+        results: pa.Table | None,
+        edges: list[int],
+        bindings: Sequence[ProductBinding],
+        parameters: Sequence[str],
+    ) -> pa.Table:
+        """The parts with the value of each parameter's test, its first or last occurrence in the part.
+
+        `edges` are where units of parts begin and the last one ends; results and parts name their unit.
+        """
+        columns = np.full((len(parameters), parts.num_rows), np.nan)
         if results is not None and results.num_rows:
-            self._fill(columns, parts, results, edges, bindings, plan)
-        for name, column in zip(plan.parameters, columns, strict=True):
+            self._fill(columns, parts, results, edges, bindings, parameters)
+        for name, column in zip(parameters, columns, strict=True):
             parts = parts.append_column(name, pa.array(column, pa.float64()))
         return parts
 
@@ -196,7 +220,7 @@ class UnitKernel:
         results: pa.Table,
         edges: list[int],
         bindings: Sequence[ProductBinding],
-        plan: Plan,
+        parameters: Sequence[str],
     ) -> None:
         runs = run_numbers(pa.chunked_array([*parts[n.RUN_ID].chunks, *results[n.RUN_ID].chunks])).astype(np.int64)
         key = (runs[: parts.num_rows] << 32) | integers(parts[n.PART_INDEX])
@@ -210,7 +234,7 @@ class UnitKernel:
         unit = integers(results[UNIT], len(self.file_units)) if self.file_units else slot
         slot_of = {test: index for index, test in enumerate(self.slots)}
         unit_of = np.repeat(np.arange(len(bindings)), np.diff(edges))[part]
-        for p, name in enumerate(plan.parameters):
+        for p, name in enumerate(parameters):
             tests = [binding.parameters.get(name) for binding in bindings]
             slots = np.array([-1 if test is None else slot_of[test.identity] for test in tests])
             last = np.array([test is not None and test.occurrence == "last" for test in tests])

@@ -23,15 +23,18 @@ PUBLIC = {
         "Sequence[str]', boundary: 'Boundary' = 'strictly_before', ttl: 'timedelta | None' = None, offset: "
         "'timedelta' = datetime.timedelta(0), prefix: 'str' = '', event_timestamp: 'str' = "
         "'event_timestamp', available_timestamp: 'str | None' = 'available_timestamp', sequence: 'str | "
-        "None' = 'sequence', event_as: 'str | None' = None, age_as: 'str | None' = None) -> None"
+        "None' = 'sequence', event_as: 'str | None' = None, age_as: 'str | None' = None, last_event: 'str | "
+        "None' = None, since_as: 'str | None' = None, valid_to: 'str | None' = None, nulls: \"Literal['keep', "
+        "'skip']\" = 'keep') -> None"
     ),
-    "FeatureService": "name, features, description=''",
+    "FeatureService": "name, features, roles={}, description=''",
     "FeatureStore": "(config: 'Configuration', spark: 'SparkSession | None' = None) -> 'None'",
     "FeatureView": (
-        "name, version, insertion='1', features, parameters=(), bins=(), "
-        "settings=SpatialSettings(gdbn_side_weight=1.0, gdbn_corner_weight=0.5, density_box_mm=10.0, "
-        "density_sigma_mm=5.0, gradient_radius_mm=10.0, rings=5, sectors=8, edge_exclusion_mm=None, "
-        "pat_sigmas=6.0, pat_population='passing', wm_remove_single_fails=False), ttl=None, description=''"
+        "name, version, ttl=None, description='', owner='', tags=(), sla=None, expectations=(), "
+        "insertion='1', features, parameters=(), bins=(), settings=SpatialSettings(gdbn_side_weight=1.0, "
+        "gdbn_corner_weight=0.5, density_box_mm=10.0, density_sigma_mm=5.0, gradient_radius_mm=10.0, "
+        "rings=5, sectors=8, edge_exclusion_mm=None, pat_sigmas=6.0, pat_population='passing', "
+        "wm_remove_single_fails=False)"
     ),
     "FsSparkError": "Exception",
     "GroupSplit": "(by: \"Literal['lot', 'wafer']\", fractions: 'Mapping[str, float]', seed: 'int' = 0) -> None",
@@ -59,9 +62,7 @@ PUBLIC = {
         "(offset: 'Mapping[str, timedelta]' = <factory>, ttl: 'Mapping[str, timedelta]' = <factory>, "
         "ignore_availability: 'Sequence[str]' = (), times: 'bool' = False, keep: 'Keep' = 'rows') -> None"
     ),
-    "TrainingSet": (
-        "(name: 'str', df: 'DataFrame', manifest: 'dict[str, Any]', tables: 'Tables | None' = None) -> None"
-    ),
+    "TrainingSet": "(name: 'str', df: 'DataFrame', manifest: 'dict[str, Any]', tables: 'Tables | None' = None) -> None",
     "WaferGeometry": (
         "(center_x: 'float', center_y: 'float', pitch_x: 'int' = 1, pitch_y: 'int' = 1, die_width_mm: 'float "
         "| None' = None, die_height_mm: 'float | None' = None, wafer_diameter_mm: 'float | None' = None, "
@@ -91,32 +92,32 @@ PUBLIC = {
 }
 
 STORE = {
-    "apply": "(self) -> 'list[Change]'",
-    "export": "(self, service: 'str') -> 'ExportReport'",
-    "history": "(self, name: 'str') -> 'list[Commit]'",
+    "open": "(conf: 'str | Path', spark: 'SparkSession | None' = None) -> 'FeatureStore'",
     "ingest": (
         "(self, sources: 'Sequence[str | Path]' = (), *, again: 'bool' = False, dry_run: 'bool' = False) -> "
         "'IngestReport'"
     ),
-    "materialize": "(self, views: 'Sequence[str] | None' = None, *, full: 'bool' = False) -> 'MaterializeReport'",
-    "online": "(self) -> 'OnlineReader'",
-    "open": "(conf: 'str | Path', spark: 'SparkSession | None' = None) -> 'FeatureStore'",
     "plan": "(self) -> 'list[Change]'",
-    "repair": "(self, *, dry_run: 'bool' = False) -> 'RepairReport'",
-    "reproduce": "(self, name: 'str', *, from_source: 'bool' = False) -> 'TrainingSet'",
-    "rollback": "(self, view: 'str', version: 'str') -> 'FeatureView'",
+    "apply": "(self) -> 'list[Change]'",
+    "materialize": "(self, views: 'Sequence[str] | None' = None, *, full: 'bool' = False) -> 'MaterializeReport'",
     "spine": "(self, request: 'SpineRequest') -> 'DataFrame'",
-    "table": "(self, name: 'str', *, version: 'int | None' = None) -> 'DataFrame'",
     "training_set": (
-        "(self, spine: 'DataFrame | pd.DataFrame | PinnedTable', features: 'Sequence[str] | str', *, name: 'str', "
-        "timestamp: 'str' = 'event_timestamp', prefix: 'Prefix' = 'none', rules: 'TrainingRules | None' = "
-        "None) -> 'TrainingSet'"
+        "(self, spine: 'DataFrame | pd.DataFrame | PinnedTable', features: 'Sequence[str | Mapping[str, "
+        "Any]] | str', *, name: 'str', timestamp: 'str' = 'event_timestamp', prefix: 'Prefix' = 'none', "
+        "rules: 'TrainingRules | None' = None, roles: 'Roles | None' = None) -> 'TrainingSet'"
     ),
+    "reproduce": "(self, name: 'str', *, from_source: 'bool' = False) -> 'TrainingSet'",
     "training_sets": "(self) -> 'TrainingSets'",
+    "export": "(self, service: 'str') -> 'ExportReport'",
+    "online": "(self) -> 'OnlineReader'",
+    "table": "(self, name: 'str', *, version: 'int | None' = None) -> 'DataFrame'",
     "vacuum": (
         "(self, *, keep_days: 'int | None' = None, horizon: 'str | None' = None, dry_run: 'bool' = False) -> "
         "'VacuumReport'"
     ),
+    "repair": "(self, *, dry_run: 'bool' = False) -> 'RepairReport'",
+    "history": "(self, name: 'str') -> 'list[Commit]'",
+    "rollback": "(self, view: 'str', version: 'str') -> 'View'",
 }
 
 

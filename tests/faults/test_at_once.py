@@ -122,7 +122,7 @@ def test_the_first_definition_of_a_version_stands(spark: SparkSession, tmp_path:
     with meeting("registry", two.apply), pytest.raises(TableConflictError, match=r"v1\.0.*first one stands.*Hint"):
         one.apply()
     state = one._state()
-    assert state.view("die_context").features == ("fail__neighbor_count",)
+    assert list(state.view("die_context").columns) == ["fail__neighbor_count"]
     entries = store_entries(one)
     assert len(entries) == len(set(entries))
     assert [change.action for change in late.apply() if change.view == "die_context"] == ["unchanged"]

@@ -11,9 +11,9 @@ from pyspark.sql import DataFrame, SparkSession
 
 from fs_spark import names as n
 from fs_spark.features.view import FeatureView
-from fs_spark.materialize import view_rows
 from fs_spark.registry import RegistryState
 from fs_spark.snapshot import SOURCES, Snapshot
+from fs_spark.spatial_views import view_rows
 from fs_spark.tables import Tables
 from fs_spark.training import TrainingSet
 from fs_spark.training.pinned import joined_views

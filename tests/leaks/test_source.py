@@ -16,8 +16,8 @@ from fs_spark.errors import RequestError
 from fs_spark.leaks import LeakLimits, check
 from fs_spark.leaks.rows import Sample
 from fs_spark.leaks.source import ChangedTables, World, worlds_of
-from fs_spark.materialize import view_rows
 from fs_spark.snapshot import Snapshot
+from fs_spark.spatial_views import view_rows
 from fs_spark.training import TrainingSet
 from tests.leaks.faults import faults_of, where
 from tests.leaks.memory import (

@@ -25,9 +25,11 @@ from pyspark.sql import SparkSession
 
 from fs_spark import build_session
 from tests.perf import asof as asof_perf
+from tests.perf import dies as dies_perf
 from tests.perf import spatial as spatial_perf
 from tests.perf import stdf as stdf_perf
 from tests.perf import verbs as verbs_perf
+from tests.perf import views as views_perf
 
 BASE_US = 1_700_000_000_000_000
 Measurement = dict[str, Any]
@@ -122,6 +124,16 @@ def verbs(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measureme
     yield from verbs_perf.run(spark, folder, measured)
 
 
+def views(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measurement]:
+    """Rolling statistics; floors: the rows moved once, Spark's own window functions, a short window."""
+    yield from views_perf.run(spark, folder, best_of, measured, scale)
+
+
+def dies(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measurement]:
+    """Whole verbs over 2.35 M dies; floors: the same rows read, moved and written once."""
+    yield from dies_perf.run(spark, folder, measured)
+
+
 def measured(name: str, floor_s: float, run_s: float, rows: int) -> Measurement:
     return {
         "name": name,
@@ -139,6 +151,8 @@ BENCHMARKS: dict[str, Callable[[SparkSession, Path, float], Iterable[Measurement
     "stdf": stdf,
     "online": online,
     "verbs": verbs,
+    "views": views,
+    "dies": dies,
 }
 
 

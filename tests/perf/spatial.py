@@ -23,9 +23,9 @@ from fs_spark.features.compute import plan_of
 from fs_spark.features.mapped import MappedWafers
 from fs_spark.features.units import wafer_rows
 from fs_spark.features.view import FeatureView
-from fs_spark.materialize import materialize_view
 from fs_spark.schemas import LAYOUTS, TableLayout, view_layout
 from fs_spark.snapshot import Snapshot
+from fs_spark.spatial_views import materialize_spatial_view as materialize_view
 from fs_spark.tables import Tables
 from fs_spark.transforms.spatial import MeasuredTest, ProductBinding, wide_features
 from fs_spark.wafer import WaferGeometry, rows_of_dies

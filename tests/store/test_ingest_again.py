@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from fs_spark import materialize
+from fs_spark import spatial_views
 from fs_spark.errors import RequestError
 from fs_spark.ingest import run as ingest_run
 from tests.stores import new_folder, open_store, versions, write_lot
@@ -168,7 +168,7 @@ def test_rows_whose_source_versions_are_gone_are_compared_lot_by_lot(
         raise RuntimeError("out of memory")
 
     with monkeypatch.context() as patched:
-        patched.setattr(materialize, "_changed_lots", broken)
+        patched.setattr(spatial_views, "_changed_lots", broken)
         with pytest.raises(RuntimeError, match="out of memory"):
             store.materialize(["die_neighborhood"])
 

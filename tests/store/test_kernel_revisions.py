@@ -12,10 +12,9 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from fs_spark import FeatureStore, materialize
+from fs_spark import FeatureStore, recompute, spatial_views
 from fs_spark.errors import ReproductionError
 from fs_spark.kernels import local_values
-from fs_spark.training import reproduce
 from fs_spark.training.manifest import read_manifest
 from tests.stores import label_spine, new_folder, open_store, versions, write_lot
 from tests.training.manifests import manifest_of, view_part
@@ -41,7 +40,7 @@ def mended(monkeypatch: pytest.MonkeyPatch, *, other_values: bool) -> None:
     """The next revision of a kernel; other values are made beside it, Spark's workers have the kernel itself."""
     kernel = replace(local_values.KERNEL, revision=local_values.KERNEL.revision + 1)
     monkeypatch.setattr(local_values, "KERNEL", kernel)
-    before = materialize.view_rows
+    before = spatial_views.view_rows
 
     def view_rows(*given: Any) -> DataFrame:
         rows = before(*given)
@@ -49,8 +48,8 @@ def mended(monkeypatch: pytest.MonkeyPatch, *, other_values: bool) -> None:
         return rows.withColumn(column, F.col(column) + 1.0) if column in rows.columns else rows
 
     if other_values:
-        monkeypatch.setattr(materialize, "view_rows", view_rows)
-        monkeypatch.setattr(reproduce, "view_rows", view_rows)
+        monkeypatch.setattr(spatial_views, "view_rows", view_rows)
+        monkeypatch.setattr(recompute, "view_rows", view_rows)
 
 
 def test_another_revision_computes_all_lots_and_a_rerun_none(

@@ -8,8 +8,8 @@ from fs_spark.ingest import IngestReport
 from fs_spark.ingest.health import RepairReport
 from fs_spark.ingest.run import FileOutcome
 from fs_spark.leaks.report import LeakReport
-from fs_spark.materialize import MaterializeReport, ViewOutcome
 from fs_spark.online.export import ExportReport
+from fs_spark.outcomes import MaterializeReport, ViewOutcome
 from fs_spark.retention import TableVacuum, VacuumReport
 from fs_spark.training import TrainingSet
 

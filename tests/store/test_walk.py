@@ -6,6 +6,7 @@ import pytest
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
+from fs_spark.features.view import FeatureView
 from fs_spark.registry import Registry
 from fs_spark.transforms.spatial import per_unit_features
 from tests.store.conftest import Walk
@@ -74,7 +75,9 @@ def test_law_5_a_real_wafer_gives_the_same_bits_for_any_partitioning(walk: Walk,
     dies = walk.store.table("die_tests").where(wafer).repartition(partitions, F.rand(partitions))
     results = walk.store.table("test_results").where(wafer).repartition(partitions, F.rand(7))
     bindings = state.bindings[("die_neighborhood", "1.0")]
-    again = per_unit_features(dies, results, view=state.view("die_neighborhood"), bindings=bindings)
+    view = state.view("die_neighborhood")
+    assert isinstance(view, FeatureView)
+    again = per_unit_features(dies, results, view=view, bindings=bindings)
     stored = walk.store.table("die_neighborhood").where(wafer)
     assert stored.where("idd__neighbor_mean IS NOT NULL").count() > 1000
     assert rows(again) == rows(stored)
@@ -151,8 +154,8 @@ def test_online_rows_are_the_newest_offline_rows(walk: Walk) -> None:
     with walk.store.online() as reader:
         asked = [{key: row[key] for key in keys} for row in newest]
         answers = reader.get("device_v2_0", asked)
-    neighborhood = [f.split(":")[1] for f in service.features if f.startswith("die_neighborhood")]
-    of_the_lot = [f.split(":")[1] for f in service.features if f.startswith("lot_so_far")]
+    neighborhood = [f.feature for f in service.references if f.view == "die_neighborhood"]
+    of_the_lot = [f.feature for f in service.references if f.view == "lot_so_far"]
     assert len(newest) > 4000
     for row, answer in zip(newest, answers, strict=True):
         assert {c: answer[c] for c in neighborhood} == {c: row[c] for c in neighborhood}

@@ -28,7 +28,7 @@ from tests.oracles.neighbors import neighborhood_all
 from tests.rows import Rows, frame_of, rows_of, settings
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "store.yaml"
-VIEWS = {view.name: view for view in load_configuration(CONF).views}
+VIEWS = {view.name: view for view in load_configuration(CONF).views if isinstance(view, FeatureView)}
 PARAMETERS = ("vdd", "idd", "freq", "temp")
 
 PARTS = (

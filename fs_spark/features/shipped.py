@@ -1,0 +1,61 @@
+"""Sources that need no text: the store's own ingested tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fs_spark.features.types import KeyType
+
+_RUN: Final = {
+    "insertion": "string", "product_id": "string", "test_program": "string", "tester": "string", "head": "int",
+    "run_id": "string",
+}  # fmt: skip
+"""What is known of a run before any of its dies is tested."""
+
+
+@dataclass(frozen=True)
+class ShippedSource:
+    """An ingested table as a source; `options` are what a view may say of it, with their defaults."""
+
+    name: str
+    keys: Mapping[str, KeyType]
+    columns: Mapping[str, str]
+    order: tuple[str, ...]
+    known_before: frozenset[str]
+    options: Mapping[str, Any]
+
+    def options_of(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """The options of a view, and what is wrong with them."""
+        faults = [f"{name} is not an option of source {self.name}" for name in given if name not in self.options]
+        chosen = {**self.options, **{k: v for k, v in given.items() if k in self.options}}
+        if "attempts" in chosen and chosen["attempts"] not in ("first", "latest", "all"):
+            faults.append(f"attempts: {chosen['attempts']!r} is not known. Hint: first, latest or all")
+        return chosen, faults
+
+
+ATTEMPTS: Final = ShippedSource(
+    name="attempts",
+    keys={"lot_id": "string", "wafer_id": "string", "die_x": "int", "die_y": "int"},
+    columns={
+        "lot_id": "string", "wafer_id": "string", "die_x": "int", "die_y": "int", **_RUN, "site": "int",
+        "touchdown": "int", "part_index": "int", "part_id": "string", "passed": "boolean", "hard_bin": "int",
+        "soft_bin": "int", "test_time_ms": "bigint",
+    },
+    order=("run_id", "part_index"),
+    known_before=frozenset({*_RUN, "site", "touchdown", "part_index"}),
+    options={"insertion": "1", "attempts": "first", "parameters": ()},
+)  # fmt: skip
+WAFER_RUNS: Final = ShippedSource(
+    name="wafer_runs",
+    keys={"lot_id": "string", "wafer_id": "string"},
+    columns={
+        "lot_id": "string", "wafer_id": "string", **_RUN, "parts": "bigint", "judged": "bigint", "fails": "bigint",
+        "touchdowns": "bigint", "run_start": "timestamp",
+    },
+    order=("run_id",),
+    known_before=frozenset(_RUN),
+    options={"insertion": "1"},
+)  # fmt: skip
+SHIPPED_SOURCES: Final = {source.name: source for source in (ATTEMPTS, WAFER_RUNS)}

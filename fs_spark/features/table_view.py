@@ -1,0 +1,151 @@
+"""Views of every kind but spatial: what they read, and their definition as the registry keeps it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fs_spark.features.definition import FeatureNote, KnowledgeClass, View
+from fs_spark.features.kinds import Transform
+from fs_spark.features.types import ColumnType, KeyType
+
+UNIT_KEYS = ("unit_bucket", "unit_from")
+"""Where a row lies in its table: a hash of its keys, and the beginning of its span on a fixed grid."""
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
+
+
+class SourceInput(Part):
+    """A source that a view reads: `meaning` is all that decides its rows, except for its place.
+
+    `options` are of shipped sources, whose rows depend on what the view asks for.
+    """
+
+    input: Literal["source"] = "source"
+    name: str
+    called: str = ""
+    """How expressions call it."""
+    keys: dict[str, KeyType]
+    columns: dict[str, ColumnType]
+    """Columns that expressions and statistics may name."""
+    knowledge: KnowledgeClass
+    meaning: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    by: dict[str, str]
+    """Entity key -> column of the source."""
+
+    @property
+    def table(self) -> str:
+        return f"source__{self.name}"
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        return tuple(self.meaning.get("order", ()))
+
+
+class ViewInput(Part):
+    """A view that a view reads, at the version that its name meant when the reading view was registered.
+
+    `match`  rows: gives the rows; event: of the same keys, event and sequence; as_of: joined at the row's event;
+             static: by key
+    """
+
+    input: Literal["view"] = "view"
+    name: str
+    version: str
+    definition_hash: str
+    called: str = ""
+    keys: dict[str, KeyType]
+    columns: dict[str, ColumnType]
+    knowledge: KnowledgeClass
+    match: Literal["rows", "event", "as_of", "static"]
+    optional: bool = False
+    by: dict[str, str]
+    """Key of this input -> column of the rows."""
+    boundary: Literal["at_or_before", "strictly_before"]
+    ttl_s: float | None = None
+    is_state: bool = False
+
+    @property
+    def table(self) -> str:
+        return f"{self.name}__v{self.version}".replace(".", "_")
+
+
+Input = Annotated[SourceInput | ViewInput, Field(discriminator="input")]
+
+
+class TableView(View):
+    """A view version with all that it means written out: entity, inputs, columns and transform."""
+
+    entity: str
+    entity_keys: dict[str, KeyType]
+    inputs: tuple[Input, ...] = Field(min_length=1)
+    transform: Transform
+    column_types: dict[str, ColumnType] = Field(min_length=1)
+    knowledge_class: KnowledgeClass
+    column_notes: dict[str, FeatureNote] = {}
+
+    @property
+    def kind(self) -> str:
+        return self.transform.kind
+
+    @property
+    def key_types(self) -> Mapping[str, str]:
+        return self.entity_keys
+
+    @property
+    def columns(self) -> dict[str, str]:
+        return dict(self.column_types)
+
+    @property
+    def knowledge(self) -> str:
+        return self.knowledge_class
+
+    @property
+    def unit_keys(self) -> tuple[str, ...]:
+        return UNIT_KEYS
+
+    @property
+    def is_state(self) -> bool:
+        """Whether its rows are states of a group, each in force until the next."""
+        return self.transform.gives_states
+
+    @property
+    def times(self) -> tuple[str, ...]:
+        return (*(("last_event_timestamp",) if self.is_state else ()), *(("valid_to",) if self.has_validity else ()))
+
+    @property
+    def has_validity(self) -> bool:
+        """Whether its rows end: those of a source with `valid_to`, and of views of such rows."""
+        if self.is_state:
+            return False
+        return any(
+            bool(one.meaning.get("valid_to")) if isinstance(one, SourceInput) else "valid_to" in one.columns
+            for one in self.inputs
+        )
+
+    @property
+    def bound_parameters(self) -> tuple[str, ...]:
+        names = [
+            name for one in self.inputs if isinstance(one, SourceInput) for name in one.options.get("parameters", ())
+        ]
+        return tuple(dict.fromkeys(names))
+
+    def notes(self) -> dict[str, FeatureNote]:
+        return self.column_notes
+
+    def to_json(self) -> str:
+        told = self.model_dump(
+            mode="json",
+            include={
+                "name", "version", "ttl", "entity", "entity_keys", "inputs", "transform", "column_types",
+                "knowledge_class",
+            },
+        )  # fmt: skip
+        return json.dumps(told)  # keys and features keep their order

@@ -1,0 +1,105 @@
+"""The ingested tables as sources of views: attempts of dies, and runs of wafers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from fs_spark import names as n
+from fs_spark.binding import units_of_tests
+from fs_spark.features.table_view import SourceInput, TableView
+from fs_spark.snapshot import Snapshot
+from fs_spark.tables import Tables
+from fs_spark.transforms.attempt_rows import attempt_rows
+from fs_spark.transforms.kept import only_runs
+from fs_spark.transforms.spatial import ProductBinding
+
+Bindings = Mapping[str, ProductBinding]
+Versions = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class IngestedSource:
+    """How a shipped source's rows are made, how far they reach, and which may have changed since other versions."""
+
+    rows: Callable[[Tables, Versions, TableView, SourceInput, Bindings], DataFrame]
+    watermark: Callable[[Tables, Versions, SourceInput], int | None]
+    changes: Callable[[Tables, Versions, Versions, TableView, SourceInput, Bindings], DataFrame | None]
+
+
+def _dies(snapshot: Snapshot, one: SourceInput, lots: list[str] | None) -> DataFrame:
+    dies = snapshot.read(n.DIE_TESTS).where(F.col(n.INSERTION) == one.options["insertion"])
+    return dies if lots is None else dies.where(F.col(n.LOT_ID).isin(lots))
+
+
+def _attempts(
+    tables: Tables, versions: Versions, view: TableView, one: SourceInput, bindings: Bindings,
+    lots: list[str] | None = None,
+) -> DataFrame:  # fmt: skip
+    snapshot = Snapshot(tables, dict(versions))
+    dies, parameters = _dies(snapshot, one, lots), tuple(one.options.get("parameters", ()))
+    results = units = None
+    if parameters:
+        runs = snapshot.kept_runs().where(F.col(n.INSERTION) == one.options["insertion"])
+        results = only_runs(tables.read(n.TEST_RESULTS, versions[n.TEST_RESULTS]), runs=runs)
+        results = results if lots is None else results.where(F.col(n.LOT_ID).isin(lots))
+        units = units_of_tests(snapshot, parameters, bindings)
+    return attempt_rows(
+        dies, results, parameters=parameters, columns=tuple(one.columns), counted=one.options["attempts"],
+        bindings=bindings, units=units,
+    )  # fmt: skip
+
+
+def _runs(
+    tables: Tables, versions: Versions, view: TableView, one: SourceInput, bindings: Bindings,
+    lots: list[str] | None = None,
+) -> DataFrame:  # fmt: skip
+    """One row per run: its end, when all of it could be known, and what its parts gave."""
+    dies = _dies(Snapshot(tables, dict(versions)), one, lots)
+    keys = [n.LOT_ID, n.WAFER_ID, n.INSERTION, n.RUN_ID, n.HEAD]
+    judged = F.col(n.PASSED).isNotNull()
+    return dies.groupBy(*keys).agg(
+        F.min(n.PRODUCT_ID).alias(n.PRODUCT_ID),
+        F.min(n.TEST_PROGRAM).alias(n.TEST_PROGRAM),
+        F.min(n.TESTER).alias(n.TESTER),
+        F.min(n.RUN_START).alias(n.RUN_START),
+        F.max(n.EVENT_TIMESTAMP).alias(n.EVENT_TIMESTAMP),
+        F.max(n.AVAILABLE_TIMESTAMP).alias(n.AVAILABLE_TIMESTAMP),
+        F.count(F.lit(1)).alias("parts"),
+        F.count(F.when(judged, 1)).alias("judged"),
+        F.count(F.when(~F.col(n.PASSED), 1)).alias("fails"),
+        F.count_distinct(n.TOUCHDOWN).alias("touchdowns"),
+    )
+
+
+def _watermark(tables: Tables, versions: Versions, one: SourceInput) -> int | None:
+    dies = _dies(Snapshot(tables, dict(versions)), one, None)
+    known = F.greatest(F.unix_micros(n.EVENT_TIMESTAMP), F.unix_micros(n.AVAILABLE_TIMESTAMP))
+    found: Any = dies.agg(F.max(known)).collect()[0][0]
+    return found
+
+
+def _of_changed_lots(rows: Any) -> Callable[..., DataFrame | None]:
+    """All rows of the lots whose files came, went or were read anew, as they were and as they are."""
+
+    def changes(
+        tables: Tables, then: Versions, now: Versions, view: TableView, one: SourceInput, bindings: Bindings
+    ) -> DataFrame | None:
+        if n.FILES not in then:
+            return None
+        lots = Snapshot(tables, dict(now)).changed_lots(then[n.FILES], then.get(n.WAFER_RUNS))
+        before = rows(tables, then, view, one, bindings, lots)
+        after: DataFrame = rows(tables, now, view, one, bindings, lots)
+        return after.unionByName(before)
+
+    return changes
+
+
+INGESTED_SOURCES: Final = {
+    "attempts": IngestedSource(_attempts, _watermark, _of_changed_lots(_attempts)),
+    "wafer_runs": IngestedSource(_runs, _watermark, _of_changed_lots(_runs)),
+}

@@ -1,0 +1,173 @@
+"""Tables of views of any kind but spatial: which units have to be computed again, and their replacement."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.storagelevel import StorageLevel
+
+from fs_spark.features.table_view import TableView, ViewInput
+from fs_spark.outcomes import ViewOutcome
+from fs_spark.registry import Registry, RegistryState
+from fs_spark.schemas import view_layout
+from fs_spark.sources import SourceState
+from fs_spark.tables import Tables
+from fs_spark.transforms.expected import broken_claims, claim_counts
+from fs_spark.transforms.kinds import COMPUTATIONS, Reach, Scope
+from fs_spark.transforms.unit_columns import buckets_for
+from fs_spark.unit_tables import replace_units
+from fs_spark.view_inputs import InputState, input_changes, input_frame, input_state
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of a view at one moment."""
+
+    states: tuple[InputState, ...]
+
+    @property
+    def versions(self) -> dict[str, int]:
+        return {table: version for state in self.states for table, version in state.versions.items()}
+
+    def reach(self, view: TableView) -> Reach:
+        """How far the view's rows reach: its rows' input, and the states that it reads as of an event."""
+        states = [
+            state.watermark_us
+            for one, state in zip(view.inputs, self.states, strict=True)
+            if isinstance(one, ViewInput) and one.is_state and one.match == "as_of"
+        ]
+        bound = None if not states else min((s for s in states if s is not None), default=None)
+        if states and None in states:
+            bound = -(2**62)
+        return Reach(self.states[0].watermark_us, bound)
+
+
+def inputs_of(
+    tables: Tables, view: TableView, sources: Mapping[str, SourceState], versions: Callable[[], Mapping[str, int]]
+) -> Inputs:
+    return Inputs(tuple(input_state(tables, one, sources, versions) for one in view.inputs))
+
+
+def table_view_rows(
+    tables: Tables,
+    view: TableView,
+    versions: Mapping[str, int],
+    reach: Reach,
+    state: RegistryState,
+    *,
+    scope: Scope | None = None,
+    buckets: int,
+) -> DataFrame:
+    """A view's rows at versions of its inputs, all of them or those of some units."""
+    bindings = state.bindings.get((view.name, view.version), {})
+    frames = [input_frame(tables, view, one, versions, bindings) for one in view.inputs]
+    return COMPUTATIONS[view.kind].rows(frames, view, reach=reach, scope=scope, buckets=buckets)
+
+
+def _scope(
+    tables: Tables, view: TableView, made_from: Mapping[str, Any], inputs: Inputs, state: RegistryState, buckets: int
+) -> Scope | None:
+    """Units to compute again since the stored rows were made; None for all."""
+    bindings = state.bindings.get((view.name, view.version), {})
+    then, now = made_from["sources"], inputs.versions
+    changes: list[DataFrame | None] = []
+    for one, at in zip(view.inputs, inputs.states, strict=True):
+        if all(then.get(table) == version for table, version in at.versions.items()):
+            changes.append(None)
+            continue
+        found = input_changes(tables, view, one, then, now, bindings)
+        if found is None:
+            return None
+        changes.append(found)
+    frames = [input_frame(tables, view, one, now, bindings) for one in view.inputs]
+    before = Reach(made_from.get("watermark"), made_from.get("bound"))
+    return COMPUTATIONS[view.kind].affected(frames, changes, view, before=before, reach=inputs.reach(view),
+                                            buckets=buckets)  # fmt: skip
+
+
+def materialize_table_view(
+    tables: Tables, registry: Registry, state: RegistryState, view: TableView, inputs: Inputs, *, full: bool
+) -> ViewOutcome | None:
+    """Brings a view's table up to its inputs, in one commit; units that come out the same are not written.
+
+    None where another job wrote the table meanwhile, or had brought it up to newer inputs: look again.
+    """
+    tables.create(view.table, view_layout(view))
+    version, made_from = tables.standing(view.table)
+    versions, key, computation = inputs.versions, (view.name, view.version), COMPUTATIONS[view.kind]
+    digests = state.binding_digests.get(key, {})
+    if any(made_from.get("sources", {}).get(name, -1) > at for name, at in versions.items()):
+        log.info("%s: another job has brought it up to newer inputs", view.qualified)
+        return None
+    reach = inputs.reach(view)
+    source: dict[str, Any] = {
+        "view": view.qualified,
+        "definition_hash": view.definition_hash,
+        "bindings": digests,
+        "sources": versions,
+        "kernels": {view.kind: computation.revision},
+        "watermark": reach.of_view(),
+        "bound": reach.bound_us,
+    }
+    if not full and made_from and made_from.get("sources") == versions and made_from["kernels"] == source["kernels"] \
+            and made_from["bindings"] == digests:  # fmt: skip
+        return _outcome(view, version, 0, 0)
+    counted = state.buckets.get(view.table)
+    if counted is None:
+        wanted = max((tables.row_count(t, v) or 0 for t, v in versions.items()), default=0)
+        counted = registry.buckets(view.table, buckets_for(wanted))
+    scope: Scope | None = None
+    same = made_from and made_from["kernels"] == source["kernels"] and made_from["bindings"] == digests
+    if same and not full:
+        scope = _scope(tables, view, made_from, inputs, state, counted)
+    log.info("%s: computing %s", view.qualified, "all units" if scope is None else "the units that changed")
+    rows = table_view_rows(tables, view, versions, reach, state, scope=scope, buckets=counted)
+    rows = rows.persist(StorageLevel.DISK_ONLY)
+    try:
+        warnings, stopping = _unexpected(rows, view)
+        if stopping:
+            log.error("%s: not as expected, so that its rows of before stay: %s", view.qualified, "; ".join(stopping))
+            return _outcome(view, version, 0, 0, warnings, "; ".join(stopping))
+        stored = tables.read(view.table, version)
+        if scope is not None:
+            stored = computation.within(stored, scope)
+        written = replace_units(
+            tables, view.table, rows, stored, based_on=version, made_from=source, must_commit=made_from != source
+        )
+    finally:
+        rows.unpersist()
+        if scope is not None:
+            scope.units.unpersist()
+    if written is None:
+        log.info("%s: another job has written it meanwhile", view.qualified)
+        return None
+    log.info("%s: %d units written, %d removed", view.qualified, written.changed, written.removed)
+    return _outcome(view, written.version, written.changed, written.removed, warnings)
+
+
+def _unexpected(rows: DataFrame, view: TableView) -> tuple[tuple[str, ...], list[str]]:
+    """Claims that do not hold of the rows to write: those that warn, and those that stop."""
+    if not view.expectations:
+        return (), []
+    told = claim_counts(rows, view.expectations).collect()[0]
+    counts = [told[f"claim_{at}"] for at in range(len(view.expectations))]
+    broken = broken_claims(view.expectations, counts, told["rows"])
+    for claim, text in broken:
+        if claim.action == "warn":
+            log.warning("%s: %s", view.qualified, text)
+    return (
+        tuple(text for claim, text in broken if claim.action == "warn"),
+        [text for claim, text in broken if claim.action == "stop"],
+    )
+
+
+def _outcome(
+    view: TableView, version: int, changed: int, removed: int, warnings: Sequence[str] = (), stopped: str | None = None
+) -> ViewOutcome:
+    return ViewOutcome(view.qualified, view.table, 0, changed, removed, version, "unit", tuple(warnings), stopped)

@@ -1,0 +1,18 @@
+"""Kinds of views and how they are computed: one line each; what their texts say stands in `fs_spark.features.kinds`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fs_spark.transforms.kinds.computation import Computation, Reach, Scope
+from fs_spark.transforms.kinds.events import EVENTS
+from fs_spark.transforms.kinds.states import STATES
+
+__all__ = ["COMPUTATIONS", "Computation", "Reach", "Scope"]
+
+COMPUTATIONS: Final[dict[str, Computation]] = {
+    "columns": EVENTS,
+    "expressions": EVENTS,
+    "rolling": STATES,
+    "aggregate": STATES,
+}
