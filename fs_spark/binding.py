@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -12,12 +13,14 @@ from pyspark.sql import functions as F
 from fs_spark import names as n
 from fs_spark.config import Configuration
 from fs_spark.errors import ConfigError
+from fs_spark.features.definition import View
 from fs_spark.features.view import FeatureView
-from fs_spark.registry import Entry, Registry, RegistryState, binding_entry
+from fs_spark.registry import BINDING, Entry, Registry, RegistryState
 from fs_spark.snapshot import Snapshot
 from fs_spark.stdf.quantity import powers_between
 from fs_spark.stdf.rules import ProductConfig
-from fs_spark.transforms.spatial import FileUnits, MeasuredTest, ProductBinding
+from fs_spark.transforms.bindings import MeasuredTest, ProductBinding, binding_body
+from fs_spark.transforms.spatial import FileUnits
 from fs_spark.transforms.units import UNIT
 from fs_spark.wafer import resolve_geometry
 
@@ -53,6 +56,12 @@ def _places(snapshot: Snapshot, products: Sequence[str]) -> dict[str, list[tuple
     for row in dies.select(n.PRODUCT_ID, n.DIE_X, n.DIE_Y).distinct().collect():
         found[row[n.PRODUCT_ID]].append((row[n.DIE_X], row[n.DIE_Y]))
     return found
+
+
+def binding_entry(view: View, product_id: str, binding: ProductBinding, resolved_from: Mapping[str, int]) -> Entry:
+    """The registry's entry of what a view version uses of a product."""
+    body = binding_body(binding, resolved_from)
+    return Entry(BINDING, view.name, view.version, product_id, hashlib.sha256(body.encode()).hexdigest(), body)
 
 
 def new_bindings(state: RegistryState, config: Configuration, snapshot: Snapshot) -> list[Entry]:

@@ -153,7 +153,7 @@ def materialize(
         outcomes.append(outcome)
     outside: dict[str, int] = {}
     spatial = [view for view in chosen if isinstance(view, FeatureView)]
-    if spatial and any(outcome.lots_recomputed for outcome in outcomes):
+    if spatial and any(outcome.is_computed for outcome in outcomes):
         first = spatial[0]
         outside = count_outside(run.snapshot, run.state.bindings.get((first.name, first.version), {}))
     return MaterializeReport(tuple(outcomes), outside, {name: s.version for name, s in run.sources.items()})

@@ -26,6 +26,11 @@ class ViewOutcome:
     stopped: str | None = None
     """Why the rows of before stay in force, where they do."""
 
+    @property
+    def is_computed(self) -> bool:
+        """Whether rows were computed anew, be they others or not."""
+        return bool(self.lots_recomputed)
+
 
 @dataclass(frozen=True)
 class MaterializeReport:

@@ -14,7 +14,7 @@ from fs_spark.features.table_view import UNIT_KEYS, TableView, ViewInput
 from fs_spark.features.view import FeatureView
 from fs_spark.registry import RegistryState
 from fs_spark.snapshot import Snapshot
-from fs_spark.spatial_views import view_rows
+from fs_spark.spatial_views import rows_at
 from fs_spark.tables import Tables
 from fs_spark.transforms.kinds import COMPUTATIONS, Reach
 from fs_spark.transforms.units import plan_of_view
@@ -34,9 +34,15 @@ def moved_kernels(view: View, then: Mapping[str, int]) -> dict[str, tuple[int, i
 
 
 def rows_from_source(
-    tables: Tables, state: RegistryState, view: View, made_from: Mapping[str, Any], lots: Sequence[str] | None = None
+    tables: Tables,
+    state: RegistryState,
+    view: View,
+    made_from: Mapping[str, Any],
+    only: Mapping[str, Sequence[Any]] | None = None,
 ) -> DataFrame:
     """A view's rows from the versions that its commit names, and of views that it reads from theirs.
+
+    `only` names values of keys of which rows are needed at least.
 
     Raises     ReproductionError where a binding is another now
     """
@@ -44,13 +50,13 @@ def rows_from_source(
     moved = [p for p, digest in made_from["bindings"].items() if digests.get(p) != digest]
     if moved:
         raise ReproductionError(
-            f"{view.qualified}: the wafer map or tests of {', '.join(moved)} are not those of its rows."
+            f"{view.qualified}: what is used of {', '.join(moved)} is not what its rows were made with."
             "\nHint: the registry table was changed; read it at an older version"
         )
     bound = state.bindings.get((view.name, view.version), {})
     bindings = {p: b for p, b in bound.items() if p in made_from["bindings"]}
     if isinstance(view, FeatureView):
-        return view_rows(Snapshot(tables, dict(made_from["sources"])), view, bindings, lots)
+        return rows_at(Snapshot(tables, dict(made_from["sources"])), view, bindings, only or {})
     assert isinstance(view, TableView)
     frames = []
     for one in view.inputs:

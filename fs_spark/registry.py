@@ -1,16 +1,15 @@
 """View versions: what was registered, which version is promoted, and what each version uses for each product.
 
-An append-only log of entries. A version's definition never changes; a product's wafer map and tests are bound to a
+An append-only log of entries. A version's definition never changes; what it uses of a product is bound to a
 view version once, when the product first comes, and stay.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Literal
 
@@ -21,8 +20,7 @@ from fs_spark.features.definition import View
 from fs_spark.features.read_view import read_view
 from fs_spark.schemas import REGISTRY
 from fs_spark.tables import Tables
-from fs_spark.transforms.spatial import MeasuredTest, ProductBinding
-from fs_spark.wafer import WaferGeometry
+from fs_spark.transforms.bindings import ProductBinding, read_binding
 
 log = logging.getLogger(__name__)
 
@@ -60,23 +58,6 @@ def _order(version: str) -> tuple[int, int]:
     return int(major), int(minor)
 
 
-def binding_body(binding: ProductBinding, resolved_from: Mapping[str, int]) -> str:
-    tests = {
-        name: {key: value for key, value in asdict(test).items() if key != "unit" or value}  # older texts have none
-        for name, test in sorted(binding.parameters.items())
-    }
-    geometry = json.loads(binding.geometry.to_json())
-    return json.dumps({"geometry": geometry, "parameters": tests, "resolved_from": dict(resolved_from)}, sort_keys=True)
-
-
-def _binding(body: str) -> ProductBinding:
-    parsed = json.loads(body)
-    return ProductBinding(
-        geometry=WaferGeometry.from_json(json.dumps(parsed["geometry"])),
-        parameters={name: MeasuredTest(**test) for name, test in parsed["parameters"].items()},
-    )
-
-
 @dataclass(frozen=True)
 class RegistryState:
     """The registry as it stands: all entries folded."""
@@ -95,7 +76,7 @@ class RegistryState:
     sources: dict[str, str] = field(default_factory=dict)
     """The newest text of each source, as JSON."""
     configuration: str | None = None
-    """Digest of the newest registered configuration of testers, products and availability."""
+    """Digest of the newest registered configuration that ingested rows depend on."""
 
     def view(self, name: str, version: str | None = None) -> View:
         """A registered view: the promoted version, or the one that is named (`view__v1.0` may name it too).
@@ -189,7 +170,7 @@ class Registry:
             elif row["kind"] == PROMOTION:
                 state.promoted[row["view"]] = row["version"]
             elif row["product_id"] not in state.bindings.setdefault(key, {}):  # the first binding stands
-                state.bindings[key][row["product_id"]] = _binding(row["body"])
+                state.bindings[key][row["product_id"]] = read_binding(row["body"])
                 state.binding_digests.setdefault(key, {})[row["product_id"]] = row["digest"]
         return state
 
@@ -320,8 +301,3 @@ def _digest(text: str) -> str:
 
 def _unbound(state: RegistryState, bindings: Sequence[Entry]) -> list[Entry]:
     return [e for e in bindings if e.product_id not in state.bindings.get((e.view, e.version), {})]
-
-
-def binding_entry(view: View, product_id: str, binding: ProductBinding, resolved_from: Mapping[str, int]) -> Entry:
-    body = binding_body(binding, resolved_from)
-    return Entry(BINDING, view.name, view.version, product_id, hashlib.sha256(body.encode()).hexdigest(), body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pyspark.sql import DataFrame
@@ -60,6 +60,14 @@ def view_rows(
         results = only_runs(results, runs=runs)
     units = file_units(snapshot, view, bindings) if results is not None else None
     return per_unit_features(dies, results, view=view, bindings=bindings, units=units)
+
+
+def rows_at(
+    snapshot: Snapshot, view: FeatureView, bindings: dict[str, ProductBinding], only: Mapping[str, Sequence[Any]]
+) -> DataFrame:
+    """A view's rows of at least the lots that are named, where some are."""
+    lots = only.get(n.LOT_ID)
+    return view_rows(snapshot, view, bindings, None if lots is None else [str(lot) for lot in lots])
 
 
 def materialize_spatial_view(

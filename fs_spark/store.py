@@ -180,11 +180,12 @@ class FeatureStore:
     def _kernel_jobs(self) -> list[str]:
         from fs_spark.features.compute import plan_of
         from fs_spark.features.view import FeatureView
-        from fs_spark.warm import kernel_jobs
+        from fs_spark.warm import WINDOWS, kernel_jobs
 
         spatial = [view for view in self.config.views if isinstance(view, FeatureView)]
         plans = (plan_of(v.features, v.parameters, v.bins, v.settings) for v in spatial)
-        return kernel_jobs(kernel for plan in plans for kernel in plan.kernels)
+        states = any("last_event_timestamp" in view.times for view in self.config.views)
+        return [*kernel_jobs(kernel for plan in plans for kernel in plan.kernels), *([WINDOWS] if states else [])]
 
     def spine(self, request: SpineRequest) -> DataFrame:
         """The rows of a question about the store's own dies: keys, time, label, and a weight and side where asked.

@@ -23,8 +23,9 @@ from typing import Final
 from fs_spark.quick_start import cache_folder
 
 STDF: Final = "stdf"
+WINDOWS: Final = "windows"
 _SECONDS: Final = {
-    STDF: 5, "wafer_values": 5, "local_values": 3, "clusters": 2, "order_statistics": 2, "wm811k": 2,
+    WINDOWS: 9, STDF: 5, "wafer_values": 5, "local_values": 3, "clusters": 2, "order_statistics": 2, "wm811k": 2,
     "wafer_counts": 1, "nearest": 1, "density": 1, "neighborhood": 1,
 }  # fmt: skip
 """About how long each takes, by which they are dealt out; what is not named takes hardly any time."""
@@ -124,7 +125,12 @@ def warm_jvm(conf: str | None) -> None:
 
 def compile_job(job: str) -> None:
     """Compiles in this process and says so on the disk."""
-    _read_a_file() if job == STDF else _compute_a_wafer(job)
+    if job == STDF:
+        _read_a_file()
+    elif job == WINDOWS:
+        _slide_windows()
+    else:
+        _compute_a_wafer(job)
     folder = cache_folder()
     if folder is not None:
         with contextlib.suppress(OSError):
@@ -139,6 +145,30 @@ def _read_a_file() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for path in generate_lot(spec, Path(folder)).files:
             read_stdf(path)
+
+
+def _slide_windows() -> None:
+    """Every statistic over every kind of window."""
+    import numpy as np
+
+    from fs_spark.kernels.sliding import NEVER, NONE, Feature, History, Window, state_rows
+
+    event = np.arange(8, dtype=np.int64) * 3_600_000_000
+    end = np.array([NEVER] * 7 + [9 * 3_600_000_000], np.int64)
+    history = History(
+        edges=np.array([0, 4, 8], np.int64), event_us=event, row=np.arange(8), start_us=event, end_us=end,
+        values=np.array([[1.0, 2.0, np.nan, 4.0, 1e16, 1.0, -1e16, 3.0]]), codes=np.arange(8)[None] % 3,
+        keep=np.ones((1, 8), np.bool_), earlier_event_us=np.full(2, NONE, np.int64),
+    )  # fmt: skip
+    windows = [Window(span_us=7_200_000_000), Window(span_us=86_400_000_000, last=2), Window()]
+    numbers = ("count", "sum", "mean", "std", "min", "max", "median", "slope")
+    features = [Feature(w, name, 0) for w in range(3) for name in numbers]  # type: ignore[arg-type]
+    features += [Feature(w, "rows") for w in range(3)]
+    for w in range(3):
+        features += [Feature(w, "quantile", 0, 0.9), Feature(w, "ewm", 0, 3_600_000_000)]
+        features += [Feature(w, name, 0, None, True) for name in ("count", "distinct", "first", "last")]  # type: ignore[arg-type]
+        features.append(Feature(w, "share", 0, 1, True))
+    state_rows(history, windows=windows, features=features, from_us=0, until_us=20 * 3_600_000_000)
 
 
 def _compute_a_wafer(kernel: str) -> None:

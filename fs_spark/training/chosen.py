@@ -91,7 +91,7 @@ def choose_views(
         if wanted.nulls == "skip":
             chosen[place] = replace(one, skipping=one.skipping | {output})
     if not chosen:
-        raise RequestError("no feature was asked for. Hint: give references such as 'die_neighborhood:neighbor_count'")
+        raise RequestError("no feature was asked for. Hint: give references such as 'view:feature'")
     return list(chosen.values())
 
 

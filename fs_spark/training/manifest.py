@@ -27,7 +27,7 @@ class ViewPart(_Part):
     view: str
     version: str
     definition_hash: str
-    bindings: dict[str, str] = Field(description="product -> digest of its wafer map and tests in the registry")
+    bindings: dict[str, str] = Field(description="product -> digest of what is used of it, in the registry")
     sources: dict[str, int] = Field(description="ingested table -> Delta version that the rows were computed from")
     kernels: dict[str, int] = Field(
         default_factory=dict, description="kernel -> the revision of it that the rows were computed by, 1 where absent"
@@ -90,7 +90,7 @@ class Manifest(_Part):
     timestamp: str
     spine: SpinePart
     views: list[ViewPart]
-    configuration: str | None = Field(description="digest of testers, products and availability in the registry")
+    configuration: str | None = Field(description="digest of the configuration of ingest, in the registry")
     content: ContentPart
     code: dict[str, str] = Field(description="engine and library versions")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -57,7 +57,7 @@ def _check_versions(tables: Tables, state: RegistryState, manifest: Mapping[str,
 
 
 def _frames_from_source(
-    tables: Tables, state: RegistryState, manifest: Mapping[str, Any], lots: list[str] | None
+    tables: Tables, state: RegistryState, manifest: Mapping[str, Any], only: Mapping[str, Sequence[Any]]
 ) -> dict[str, DataFrame]:
     """The views' rows by table, computed anew from the ingested rows with the pinned definitions and bindings."""
     frames = {}
@@ -75,7 +75,7 @@ def _frames_from_source(
             "watermark": pinned.get("watermark_us"),
             "bound": pinned.get("bound_us"),
         }
-        frames[pinned["table"]] = rows_from_source(tables, state, view, made_from, lots)
+        frames[pinned["table"]] = rows_from_source(tables, state, view, made_from, only)
     return frames
 
 
@@ -105,9 +105,8 @@ def reproduce_training_set(
         raise ReproductionError(f"the stored spine of {name!r} is not the one of its manifest: its table was changed")
     stored = joined_views(views, pinned_frames(tables, views)) if not from_source else None
     if stored is None:
-        seen_lots = seen.keys.get("lot_id")
-        lots = [str(lot) for lot in sorted(seen_lots)] if seen_lots is not None else None
-        stored = joined_views(views, _frames_from_source(tables, state, manifest, lots))
+        only = {key: sorted(values) for key, values in seen.keys.items() if values is not None}
+        stored = joined_views(views, _frames_from_source(tables, state, manifest, only))
     counts = stored_rows(tables, views)
     heavy = heavy_keys(spine, stored, timestamp, spine_rows, stored=counts) if not from_source else []
     rebuilt = as_of_join(spine, stored, timestamp=timestamp, pruning=pruning_of(seen), heavy=heavy)

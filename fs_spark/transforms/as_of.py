@@ -3,8 +3,8 @@
 Spine and views meet in a union ordered by usable time u = greatest(event, available) + offset; a running maximum of
 the whole row struct carries the newest usable row to each spine row. The struct begins with (event, available,
 sequence), so the winner is decided by content alone, and late availability does no harm (`last` would: 2 % late rows
-gave 2.0 % wrong rows). Views of nested keys (lot, wafer, die) lie in one union, shuffled once by the shortest key, and
-their levels follow each other with a sort and a window each; no level needs another shuffle.
+gave 2.0 % wrong rows). Views of nested keys (country, city, street) lie in one union, shuffled once by the shortest
+key, and their levels follow each other with a sort and a window each; no level needs another shuffle.
 
 A key with very many rows is cut by time: a maximum over all earlier rows is the maximum of the pieces' maxima, so each
 piece needs only one row more, the newest of all pieces before it.
@@ -51,7 +51,7 @@ def _instant(moment: datetime) -> int:
 
 
 def _levels(views: Sequence[AsOfView]) -> list[list[tuple[str, ...]]]:
-    """Key sets in chains, each key set a superset of the one before: (lot), (lot, wafer), (lot, wafer, x, y)."""
+    """Key sets in chains, each key set a superset of the one before: (country), (country, city)."""
     chains: list[list[tuple[str, ...]]] = []
     distinct = {frozenset(v.keys): tuple(v.keys) for v in reversed(views)}  # the same keys in any order are one level
     for keys in sorted(distinct.values(), key=lambda k: (len(k), k)):
@@ -266,7 +266,7 @@ def as_of_join(
     Where no dated row is usable, a static one (without an event time) of these keys stands in. A row of states is too
     old by its last event, and a row with an end is usable before it alone.
 
-    Nothing here knows wafers: any keys, any number of views, at any key levels. No Spark action is run. `pruning` says
+    Any keys, any number of views, at any key levels. No Spark action is run. `pruning` says
     what is known of the spine, so that files of the views are skipped; `heavy` names keys with very many rows. Rows are
     shuffled into `spark.sql.shuffle.partitions` pieces where that is not 200, its default, else as Spark finds right.
 

@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from fs_spark import FeatureStore, recompute, spatial_views
+from fs_spark import FeatureStore, spatial_views
 from fs_spark.errors import ReproductionError
 from fs_spark.kernels import local_values
 from fs_spark.training.manifest import read_manifest
@@ -49,7 +49,6 @@ def mended(monkeypatch: pytest.MonkeyPatch, *, other_values: bool) -> None:
 
     if other_values:
         monkeypatch.setattr(spatial_views, "view_rows", view_rows)
-        monkeypatch.setattr(recompute, "view_rows", view_rows)
 
 
 def test_another_revision_computes_all_lots_and_a_rerun_none(

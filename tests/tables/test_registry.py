@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from fs_spark.binding import binding_entry
 from fs_spark.errors import ConfigError, FeatureNotFoundError
 from fs_spark.features.view import FeatureView
-from fs_spark.registry import Change, Registry, RegistryState, binding_entry
+from fs_spark.registry import Change, Registry, RegistryState
 from fs_spark.tables import Tables
 from fs_spark.transforms.spatial import MeasuredTest, ProductBinding
 from fs_spark.wafer import WaferGeometry
