@@ -281,7 +281,7 @@ def resolve_view(text: ViewText, names: Names) -> tuple[TableView | None, list[t
             "after_group" if isinstance(transform, AggregateText) and transform.mode == "complete" else "at_event"
         )
     used[0] |= {column for one in inputs[1:] for column in one.by.values()} | set(inputs[0].by.values())
-    if not columns:
+    if not columns and not faults.found:
         faults.add(("features",), "no feature is asked for. Hint: write features: [...]")
     bad = sorted((RESERVED_COLUMNS | set(entity.keys)) & set(columns))
     if bad:

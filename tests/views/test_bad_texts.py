@@ -1,0 +1,146 @@
+"""Faults of entities, sources and views: each in a line with its file, place and a hint, all of a folder at once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fs_spark.config import load_configuration
+from fs_spark.errors import ConfigError
+from tests.views.stores import ENTITIES, SOURCES, VIEWS, write_conf
+
+Change = Callable[[dict[str, Any]], None]
+
+
+def said(folder: Path, views: dict[str, Any], **more: Any) -> list[str]:
+    """What is wrong with a folder."""
+    path = write_conf(folder, views, **more)
+    with pytest.raises(ConfigError) as caught:
+        load_configuration(path)
+    return str(caught.value).splitlines()[1:]
+
+
+def changed(name: str, **parts: Any) -> dict[str, Any]:
+    views = copy.deepcopy(VIEWS)
+    views[name] = {**views[name], **parts}
+    return views
+
+
+def transform(name: str, **parts: Any) -> dict[str, Any]:
+    return changed(name, transform={**VIEWS[name]["transform"], **parts})
+
+
+def feature(text: str) -> dict[str, Any]:
+    return changed("values", features={"doubled": text})
+
+
+CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "unknown entity": (changed("activity", entity="custmer"), ("activity.yaml:", "did you mean 'customer'?")),
+    "unknown source": (transform("values", source="payment"), ("values.yaml:", "did you mean 'payments'?")),
+    "unknown kind": (transform("values", kind="expresions"), ("values.yaml:", "transform")),
+    "unknown view": (
+        changed("relative", entity="customer", transform={"kind": "expressions", "view": "activity",
+                "by": {"customer_id": "custmer"}}, features={"twice": "rows_24h * 2"}),
+        ("relative.yaml:", "lacks 'custmer'", "did you mean 'customer_id'?"),
+    ),
+    "unknown column": (feature("amont * 2"), ("values.yaml:", "did you mean", "amount")),
+    "syntax": (feature("amount * "), ("values.yaml:", "an operand is missing")),
+    "a function that is not on the list": (feature("soundex(kind)"), ("values.yaml:", "soundex", "Hint")),
+    "chance": (feature("amount + rand()"), ("values.yaml:", "random")),
+    "the clock": (feature("seconds_between(event_timestamp, now())"), ("values.yaml:", "reads the clock")),
+    "more than a row": (feature("sum(amount)"), ("values.yaml:", "more than one row")),
+    "types": (feature("kind * 2"), ("values.yaml:", "kind")),
+    "an earlier class": (changed("values", knowledge="before_event"), ("values.yaml:", "earlier than at_event")),
+    "a window without a unit": (
+        changed("activity", features=[{"column": "amount", "statistics": "mean", "windows": "7"}]),
+        ("activity.yaml:", "is not a window", "'24 h'"),
+    ),
+    "too long a window": (
+        changed("activity", features=[{"column": "amount", "statistics": "mean", "windows": "400 d"}]),
+        ("activity.yaml:", "at most 365 d"),
+    ),
+    "no window": (
+        changed("activity", features=[{"column": "amount", "statistics": "mean"}]),
+        ("activity.yaml:", "windows are missing"),
+    ),
+    "unknown statistic": (
+        changed("activity", features=[{"column": "amount", "statistics": "average", "windows": "7 d"}]),
+        ("activity.yaml:", "is not a statistic"),
+    ),
+    "a mean of words": (
+        changed("activity", features=[{"column": "kind", "statistics": "mean", "windows": "7 d"}]),
+        ("activity.yaml:", "of numbers alone"),
+    ),
+    "a where without a name": (
+        changed("activity", features=[{"column": "amount", "statistics": "sum", "windows": "7 d", "where": "ok"}]),
+        ("activity.yaml:", "needs a name"),
+    ),
+    "a feature twice": (
+        changed("paid", features=["amount", {"name": "amount", "column": "kind"}]),
+        ("paid.yaml:", "'amount' is defined twice"),
+    ),
+    "a feature called like a time": (feature("amount") | changed("values", features={"sequence": "amount"}),
+                                     ("values.yaml:", "sequence")),
+    "no feature": (changed("values", features={}), ("values.yaml:", "no feature is asked for")),
+    "an expectation of nothing": (
+        changed("values", expectations=[{"column": "doubled"}]),
+        ("values.yaml:", "says one thing"),
+    ),
+    "a yaml bomb": ({"values": {}}, ()),
+}  # fmt: skip
+del CASES["a yaml bomb"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_fault_is_told_with_its_place(tmp_path: Path, case: str) -> None:
+    views, words = CASES[case]
+    lines = said(tmp_path, views)
+    assert all(any(word in line for line in lines) for word in words), lines
+    assert len([line for line in lines if line.startswith("- ")]) == 1, lines
+
+
+SOURCE_CASES: dict[str, tuple[dict[str, Any], str]] = {
+    "no place": ({"parquet": None}, "exactly one of delta, parquet, csv, table"),
+    "two places": ({"csv": "x"}, "exactly one of delta, parquet, csv, table"),
+    "a key without a type": ({"keys": ["row", "row_id"]}, "row not among `columns`"),
+    "an unknown type": ({"columns": {**SOURCES["payments"]["columns"], "amount": "float"}}, "amount"),
+    "a time that is a number": ({"event": "amount"}, "must be timestamp or date"),
+    "a filter": ({"filter": "amont > 0"}, "did you mean"),
+    "a zone": ({"zone": "Europe/Berln"}, "is not a time zone"),
+    "negative": ({"available": {"after_event": "-2 h"}}, "is not a span"),
+    "an unknown key": ({"availble": "known_at"}, "availble"),
+}
+
+
+@pytest.mark.parametrize("case", SOURCE_CASES)
+def test_a_source(tmp_path: Path, case: str) -> None:
+    parts, words = SOURCE_CASES[case]
+    given = {k: v for k, v in {**SOURCES["payments"], **parts}.items() if v is not None}
+    lines = said(tmp_path, {}, sources={"payments": given})
+    assert "sources.yaml:" in lines[0]
+    assert any(words in line for line in lines), lines
+
+
+def test_all_faults_of_a_folder_are_told_at_once(tmp_path: Path) -> None:
+    views = feature("amont * 2") | {"paid": {**VIEWS["paid"], "entity": "paymnt"}}
+    lines = said(tmp_path, views, entities={**ENTITIES, "bad": {"keys": {"x": "double"}}})
+    assert any("values.yaml" in line for line in lines) or any("entities.yaml" in line for line in lines)
+    assert any("entities.yaml:" in line for line in lines)
+
+
+def test_a_yaml_bomb_and_a_python_tag_are_refused(tmp_path: Path) -> None:
+    path = write_conf(tmp_path, VIEWS)
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}, *{a}, *{a}, *{a}, *{a}, *{a}]\n"
+        for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    (tmp_path / "conf" / "views" / "bomb.yaml").write_text(bomb)
+    (tmp_path / "conf" / "views" / "tag.yaml").write_text("name: !!python/object/apply:os.getcwd []\n")
+    with pytest.raises(ConfigError) as caught:
+        load_configuration(path)
+    assert "bomb.yaml" in str(caught.value)
+    assert "tag.yaml" in str(caught.value)
