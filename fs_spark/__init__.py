@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fs_spark.errors import FsSparkError
     from fs_spark.features.compute import compute_features
+    from fs_spark.features.labels import ColumnLabel, CountLabel, Every, LabelRequest, SumLabel
     from fs_spark.features.service import FeatureService
     from fs_spark.features.session import WaferSession
     from fs_spark.features.settings import SpatialSettings
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "AsOfView": "transforms.as_of",
+    "ColumnLabel": "features.labels",
+    "CountLabel": "features.labels",
+    "Every": "features.labels",
     "FeatureService": "features.service",
     "FeatureStore": "store",
     "FeatureView": "features.view",
@@ -37,9 +41,11 @@ _PLACES = {
     "WaferGeometry": "wafer",
     "WaferSession": "features.session",
     "GroupSplit": "features.spine",
+    "LabelRequest": "features.labels",
     "NegativeSampling": "features.spine",
     "PinnedTable": "training.rules",
     "SpineRequest": "features.spine",
+    "SumLabel": "features.labels",
     "TimeSplit": "features.spine",
     "TrainingRules": "training.rules",
     "as_of_join": "transforms.as_of",
@@ -51,15 +57,20 @@ _PLACES = {
 
 __all__ = [
     "AsOfView",
+    "ColumnLabel",
+    "CountLabel",
+    "Every",
     "FeatureService",
     "FeatureStore",
     "FeatureView",
     "FsSparkError",
     "GroupSplit",
+    "LabelRequest",
     "NegativeSampling",
     "PinnedTable",
     "SpatialSettings",
     "SpineRequest",
+    "SumLabel",
     "TimeSplit",
     "TrainingRules",
     "TrainingSet",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from fs_spark.commits import Commit
     from fs_spark.features.definition import View
+    from fs_spark.features.labels import LabelRequest
     from fs_spark.features.service import Roles
     from fs_spark.features.spine import SpineRequest
     from fs_spark.ingest import IngestReport
@@ -187,12 +188,36 @@ class FeatureStore:
         states = any("last_event_timestamp" in view.times for view in self.config.views)
         return [*kernel_jobs(kernel for plan in plans for kernel in plan.kernels), *([WINDOWS] if states else [])]
 
-    def spine(self, request: SpineRequest) -> DataFrame:
-        """The rows of a question about the store's own dies: keys, time, label, and a weight and side where asked.
+    @_on_workers
+    def spine(
+        self, request: SpineRequest | LabelRequest, *, columns: Sequence[str] | Mapping[str, str] = ()
+    ) -> DataFrame:
+        """The rows of a question: keys, time T, label, and a weight and side where asked.
 
-        Grain      one row per attempt (`die_test`), die (`next_insertion`) or lot (`lot_final`)
-        Raises     RequestError for an insertion that nothing was ingested of
+        A `SpineRequest` asks the store's own tests; `columns` are of what is known of an attempt before it: names, or
+        name -> row expression of these, of `event_timestamp` (T) and of the keys. A `LabelRequest` asks sources, which
+        are brought in first, as by `materialize`; it holds its columns itself.
+
+        Grain      one row per attempt (`die_test`), die (`next_insertion`) or lot (`lot_final`); of a LabelRequest one
+                   per event, or per key and time of the grid, whose label is known
+        Raises     RequestError for an insertion, source or column that nothing is known of; LeakageError for a column
+                   that is not known before T
         """
+        from fs_spark.features.labels import LabelRequest
+
+        if isinstance(request, LabelRequest):
+            from fs_spark.label_spines import label_spine
+            from fs_spark.registry import Registry
+
+            if columns:
+                raise RequestError(
+                    "a LabelRequest holds its columns itself.\nHint: write LabelRequest(..., columns={...})"
+                )
+            self.config.require("sources")
+            return label_spine(self._tables, Registry(self._tables), self.config, request)
+        return self._spine_of_tests(request, columns)
+
+    def _spine_of_tests(self, request: SpineRequest, columns: Sequence[str] | Mapping[str, str]) -> DataFrame:
         from fs_spark.transforms.spines import spine_of
 
         known = {row[0] for row in self.table(n.WAFER_RUNS).select(n.INSERTION).distinct().collect()}
@@ -201,7 +226,7 @@ class FeatureStore:
                 raise RequestError(
                     f"nothing was ingested of insertion {insertion!r}.\n{did_you_mean(insertion, known)}"
                 )
-        return spine_of(self.table(n.DIE_TESTS), request)
+        return spine_of(self.table(n.DIE_TESTS), request, columns=columns)
 
     @_on_workers
     def training_set(

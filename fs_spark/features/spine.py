@@ -7,7 +7,6 @@ in `split:7:2:L1:3:W01`. So it depends on the keys and the seed alone, and can b
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Final, Literal
 
 from fs_spark import names as n
 from fs_spark.errors import RequestError
+from fs_spark.features.asked import require_kind, require_one_of, require_text, require_texts
 
 Question = Literal["die_test", "next_insertion", "lot_final"]
 Attempts = Literal["first", "final", "all"]
@@ -55,22 +55,26 @@ class NegativeSampling:
 
 @dataclass(frozen=True)
 class GroupSplit:
-    """Sides by a draw of the lot or of the wafer: all its rows lie on one side.
+    """Sides by a draw of keys: all rows with the same ones lie on one side.
 
-    `by="wafer"` lets two wafers of one lot be on two sides. The order of `fractions` does not matter.
+    by         of a SpineRequest `lot` or `wafer`; the latter lets two wafers of one lot be on two sides. Of a
+               LabelRequest one or more of its keys, drawn in the order in which they are given
+    fractions  side -> its share of the keys; their order does not matter
 
     Raises     RequestError for fractions that are not positive or do not sum to 1, or a side called `embargo`
     """
 
-    by: Literal["lot", "wafer"]
+    by: str | Sequence[str]
     fractions: Mapping[str, float] = field(hash=False)
     seed: int = 0
 
     def __post_init__(self) -> None:
         if str(self.by) == "time":
             raise RequestError("a split by time has no fractions.\nHint: give TimeSplit(cuts=...)")
-        _require_one_of("a split by", self.by, ("lot", "wafer"))
-        _require_kind("fractions", self.fractions, Mapping, "{'train': 0.8, 'test': 0.2}")
+        if not isinstance(self.by, str):
+            require_texts("by", self.by)
+            object.__setattr__(self, "by", tuple(self.by))
+        require_kind("fractions", self.fractions, Mapping, "{'train': 0.8, 'test': 0.2}")
         _require_sides(tuple(self.fractions))
         object.__setattr__(self, "fractions", dict(self.fractions))
         for side, fraction in self.fractions.items():
@@ -99,9 +103,10 @@ class GroupSplit:
 class TimeSplit:
     """Sides by time: the first before the first cut, the last after the last cut and its embargo.
 
-    What is split is the wafer, for a question on lots the lot, as a whole: from the earliest time T of its rows until
-    their last label was known. Where that span holds a cut, or begins less than `embargo` after one, its rows are on no
-    side: `embargo`. A time equal to a cut is behind it; one that is the whole embargo after it is free again.
+    Of a LabelRequest each row is split, from its time T until its label was known. Of a SpineRequest it is the wafer,
+    for a question on lots the lot, as a whole: from the earliest time T of its rows until their last label was known.
+    Where that span holds a cut, or begins less than `embargo` after one, its rows are on no side: `embargo`. A time
+    equal to a cut is behind it; one that is the whole embargo after it is free again.
 
     The sides are called train and test, with two cuts train, validation and test, unless `sides` names them.
 
@@ -123,7 +128,7 @@ class TimeSplit:
                 f"two cuts are no further apart than the embargo of {self.embargo}: nothing would lie between them.\n"
                 "Hint: move the cuts apart or shorten the embargo"
             )
-        _require_kind("sides", self.sides, (tuple, list), "('train', 'test')")
+        require_kind("sides", self.sides, (tuple, list), "('train', 'test')")
         sides = tuple(self.sides) or _USUAL_SIDES.get(len(self.cuts), ())
         if len(sides) != len(self.cuts) + 1:
             raise RequestError(
@@ -176,19 +181,21 @@ class SpineRequest:
     split: Split | None = None
 
     def __post_init__(self) -> None:
-        _require_one_of("question", self.question, QUESTIONS)
-        _require_one_of(f"for {self.question} the label", self.label_column, LOT_LABELS if self.of_lots else DIE_LABELS)
+        require_one_of("question", self.question, QUESTIONS)
+        require_one_of(f"for {self.question} the label", self.label_column, LOT_LABELS if self.of_lots else DIE_LABELS)
         for name in ("lots", "products"):
             given = getattr(self, name)
             if given is not None:
-                _require_texts(name, given)
+                require_texts(name, given)
                 object.__setattr__(self, name, tuple(given))
         if self.negatives is not None:
-            _require_kind("negatives", self.negatives, NegativeSampling, "NegativeSampling(fraction=0.1)")
+            require_kind("negatives", self.negatives, NegativeSampling, "NegativeSampling(fraction=0.1)")
         if self.split is not None:
-            _require_kind(
+            require_kind(
                 "split", self.split, (GroupSplit, TimeSplit), "GroupSplit(...) by lot or wafer, or TimeSplit(...)"
             )
+            if isinstance(self.split, GroupSplit):
+                require_one_of("a split by", self.split.by, ("lot", "wafer"))
         self._check_attempts()
         self._check_insertions()
         if self.of_lots and self.negatives is not None:
@@ -217,7 +224,7 @@ class SpineRequest:
             return
         if self.of_lots:
             raise RequestError("the label of a lot says which attempts count.\nHint: label='first_pass_yield'")
-        _require_one_of("attempts", self.attempts, ("first", "final", "all"))
+        require_one_of("attempts", self.attempts, ("first", "final", "all"))
         if self.attempts == "all" and self.question == "next_insertion":
             raise RequestError(
                 "before an insertion all attempts of a die have one time T, and would be rows with the same features.\n"
@@ -225,15 +232,15 @@ class SpineRequest:
             )
 
     def _check_insertions(self) -> None:
-        _require_text("insertion", self.insertion)
-        _require_one_of("unended", self.unended, ("left_out", "told"))
+        require_text("insertion", self.insertion)
+        require_one_of("unended", self.unended, ("left_out", "told"))
         if self.earlier_insertion is None:
             if self.question == "next_insertion":
                 raise RequestError(
                     f"before insertion {self.insertion!r} which one has ended?\nHint: give it as earlier_insertion"
                 )
             return
-        _require_text("earlier_insertion", self.earlier_insertion)
+        require_text("earlier_insertion", self.earlier_insertion)
         if self.question == "die_test":
             raise RequestError(
                 "die_test asks at the die's own test, whatever was before it.\n"
@@ -243,31 +250,6 @@ class SpineRequest:
             raise RequestError(
                 f"insertion {self.insertion!r} cannot be its own earlier one.\nHint: name the one that is tested before"
             )
-
-
-def _require_one_of(what: str, given: object, known: Sequence[str]) -> None:
-    if given in known:
-        return
-    near = difflib.get_close_matches(str(given), known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"give {' or '.join(map(repr, known))}"
-    raise RequestError(f"{what} {given!r} is not known; there are {', '.join(known)}.\nHint: {hint}")
-
-
-def _require_kind(what: str, given: object, kind: type | tuple[type, ...], example: str) -> None:
-    if not isinstance(given, kind):
-        raise RequestError(f"{what} is {given!r}.\nHint: give {example}")
-
-
-def _require_text(what: str, given: object) -> None:
-    if not isinstance(given, str) or not given:
-        raise RequestError(f"{what} is {given!r}, no text.\nHint: write it as in the table, for example '2'")
-
-
-def _require_texts(what: str, given: object) -> None:
-    if isinstance(given, str) or not isinstance(given, Sequence) or not all(isinstance(text, str) for text in given):
-        raise RequestError(f"{what} is {given!r}, no list of texts.\nHint: write {what}=['...']")
-    if not given:
-        raise RequestError(f"{what} is empty: nothing would be left.\nHint: leave {what} out for all of them")
 
 
 def _require_seed(seed: object) -> None:

@@ -27,6 +27,13 @@ PUBLIC = {
         "None' = None, since_as: 'str | None' = None, valid_to: 'str | None' = None, nulls: \"Literal['keep', "
         "'skip']\" = 'keep') -> None"
     ),
+    "ColumnLabel": "(column: 'str', lag: 'timedelta | str' = datetime.timedelta(0)) -> None",
+    "CountLabel": (
+        "(source: 'str', *, until: 'timedelta | str', after: 'timedelta | str' = datetime.timedelta(0), lag: "
+        "'timedelta | str' = datetime.timedelta(0), where: 'str | None' = None, by: 'Mapping[str, str] | "
+        "Sequence[str] | None' = None) -> None"
+    ),
+    "Every": "(step: 'timedelta | str', begin: 'datetime', end: 'datetime', of: 'str | None' = None) -> None",
     "FeatureService": "name, features, roles={}, description=''",
     "FeatureStore": "(config: 'Configuration', spark: 'SparkSession | None' = None) -> 'None'",
     "FeatureView": (
@@ -37,7 +44,12 @@ PUBLIC = {
         "wm_remove_single_fails=False)"
     ),
     "FsSparkError": "Exception",
-    "GroupSplit": "(by: \"Literal['lot', 'wafer']\", fractions: 'Mapping[str, float]', seed: 'int' = 0) -> None",
+    "GroupSplit": "(by: 'str | Sequence[str]', fractions: 'Mapping[str, float]', seed: 'int' = 0) -> None",
+    "LabelRequest": (
+        "(keys: 'Mapping[str, str] | Sequence[str]', at: 'str | Every', label: 'Label', name: 'str' = "
+        "'label', as_of: 'datetime | None' = None, negatives: 'NegativeSampling | None' = None, split: "
+        "'Split | None' = None, columns: 'Mapping[str, str] | Sequence[str]' = ()) -> None"
+    ),
     "NegativeSampling": "(fraction: 'float', seed: 'int' = 0) -> None",
     "PinnedTable": (
         "(table: 'str', version: 'int', columns: 'tuple[str, ...]' = (), where: 'str | None' = None, rename: "
@@ -53,6 +65,11 @@ PUBLIC = {
         "| None' = None, unended: \"Literal['left_out', 'told']\" = 'left_out', attempts: 'Attempts | None' = "
         "None, lots: 'Sequence[str] | None' = None, products: 'Sequence[str] | None' = None, negatives: "
         "'NegativeSampling | None' = None, split: 'Split | None' = None) -> None"
+    ),
+    "SumLabel": (
+        "(source: 'str', column: 'str', *, until: 'timedelta | str', after: 'timedelta | str' = "
+        "datetime.timedelta(0), lag: 'timedelta | str' = datetime.timedelta(0), where: 'str | None' = None, "
+        "by: 'Mapping[str, str] | Sequence[str] | None' = None) -> None"
     ),
     "TimeSplit": (
         "(cuts: 'tuple[datetime, ...]', embargo: 'timedelta' = datetime.timedelta(0), sides: 'tuple[str, "
@@ -100,7 +117,10 @@ STORE = {
     "plan": "(self) -> 'list[Change]'",
     "apply": "(self) -> 'list[Change]'",
     "materialize": "(self, views: 'Sequence[str] | None' = None, *, full: 'bool' = False) -> 'MaterializeReport'",
-    "spine": "(self, request: 'SpineRequest') -> 'DataFrame'",
+    "spine": (
+        "(self, request: 'SpineRequest | LabelRequest', *, columns: 'Sequence[str] | Mapping[str, str]' = "
+        "()) -> 'DataFrame'"
+    ),
     "training_set": (
         "(self, spine: 'DataFrame | pd.DataFrame | PinnedTable', features: 'Sequence[str | Mapping[str, "
         "Any]] | str', *, name: 'str', timestamp: 'str' = 'event_timestamp', prefix: 'Prefix' = 'none', "

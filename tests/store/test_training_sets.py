@@ -140,6 +140,11 @@ def test_questions_about_the_stores_own_dies(walk: Walk) -> None:
     assert sides.where("sides <> 1").count() == 0
     assert built.df.where("fails").count() > 10
     assert built.df.where("idd IS NULL").count() < built.rows / 2
+    known = walk.store.spine(SpineRequest("die_test"), columns=["product_id", "tester", "head", "site"])
+    assert known.columns[-4:] == ["product_id", "tester", "head", "site"]
+    assert known.where("tester IS NULL OR site IS NULL").count() < known.count() / 2
+    with pytest.raises(LeakageError, match=r"passed of an attempt"):
+        walk.store.spine(SpineRequest("die_test"), columns=["passed"])
     with pytest.raises(RequestError, match=r"nothing was ingested of insertion '9'"):
         walk.store.spine(SpineRequest("die_test", insertion="9"))
 

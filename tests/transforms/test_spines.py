@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from fs_spark.errors import RequestError, SchemaError
+from fs_spark.errors import LeakageError, RequestError, SchemaError
 from fs_spark.features.spine import GroupSplit, NegativeSampling, SpineRequest, TimeSplit
 from fs_spark.transforms import AsOfView, as_of_join, with_attempts
 from fs_spark.transforms.spines import spine_of
@@ -337,14 +337,85 @@ def test_columns_and_their_order(spark: SparkSession) -> None:
         spine_of(tests.drop("is_first", "product_id"), SpineRequest("die_test", products=["P"]))
 
 
+NEXT: dict[str, Any] = {"question": "next_insertion", "insertion": "2", "earlier_insertion": "1"}
+MACHINES = f"{SCHEMA}, tester string, head int, site int"
+KNOWN = ["product_id", "tester", "head", "site"]
+
+
+def on_machines(rows: Rows) -> Rows:
+    """The same tests with a tester and a head for each run, and a site for each part."""
+    return [
+        {**row, "tester": f"t{len(row['run_id']) % 3}", "head": len(row["run_id"]) % 2, "site": row["part_index"] % 4}
+        for row in rows
+    ]
+
+
+def test_columns_that_are_known_before_a_test(spark: SparkSession) -> None:
+    rows = on_machines(random_tests(random.Random(5)))
+    tests = with_attempts(frame_of(spark, rows, MACHINES))
+    request = SpineRequest("die_test", attempts="all", split=BY_LOT)
+    plain = rows_of(spine_of(tests, request))
+    found = rows_of(spine_of(tests, request, columns=KNOWN))
+    assert list(found[0]) == [*plain[0], *KNOWN]
+    assert sorted_rows([{k: row[k] for k in plain[0]} for row in found]) == sorted_rows(plain)
+    held: dict[Any, set[Any]] = {}
+    for row in rows:
+        place = tuple(row[key] for key in ("lot_id", "wafer_id", "die_x", "die_y", "event_timestamp"))
+        held.setdefault(place, set()).add(tuple(row[name] for name in KNOWN))
+    for row in found:
+        place = tuple(row[key] for key in ("lot_id", "wafer_id", "die_x", "die_y", "event_timestamp"))
+        assert tuple(row[name] for name in KNOWN) in held[place]
+    told = {"hour": "hour(event_timestamp, 'UTC')", "x": "die_x * 2", "where": "concat(tester, ':', lot_id)"}
+    for row in rows_of(spine_of(tests, request, columns=told)):
+        assert (row["hour"], row["x"]) == (row["event_timestamp"] // 3_600_000_000 % 24, row["die_x"] * 2)
+        assert row["where"].endswith(f":{row['lot_id']}")
+
+
+def test_before_an_insertion_the_columns_are_of_the_run_that_is_asked(spark: SparkSession) -> None:
+    def part(run: str, index: int, x: int, event: int, tester: str) -> dict[str, Any]:
+        start = 0 if run == "a" else 100
+        return {"run_id": run, "part_index": index, "lot_id": "L", "wafer_id": "W", "insertion": "2", "die_x": x,
+                "die_y": 0, "passed": True, "run_start": start, "event_timestamp": event, "available_timestamp": event,
+                "tester": tester, "site": index}  # fmt: skip
+
+    earlier = {**part("0", 0, 1, -9, "t0"), "insertion": "1", "run_start": -10}
+    rows = [earlier, part("a", 0, 1, 10, "t1"), part("b", 0, 1, 110, "t2"), part("b", 1, 2, 120, "t2")]
+    tests = with_attempts(frame_of(spark, rows, MACHINES))
+    request = SpineRequest("next_insertion", insertion="2", earlier_insertion="1", attempts="first")
+    columns = {"tester": "tester", "site": "site", "hour": "hour(event_timestamp, 'UTC')"}
+    found = rows_of(spine_of(tests, request, columns=columns))
+    told = sorted((row["die_x"], row["event_timestamp"], row["tester"], row["site"], row["hour"]) for row in found)
+    # the second die is tested first in a later run, of which nothing is known when the first one begins
+    assert told == [(1, 0, "t1", 0, 0), (2, 0, None, None, 0)]
+
+
+@pytest.mark.parametrize(
+    ("request_", "columns", "kind", "text"),
+    [
+        (SpineRequest("die_test"), ["passed"], LeakageError, "passed of an attempt .*\nHint: .*product_id.*tester"),
+        (SpineRequest("die_test"), {"bad": "hard_bin + site"}, LeakageError, "column bad: hard_bin"),
+        (SpineRequest("die_test"), ["testr"], RequestError, "testr"),
+        (SpineRequest("die_test"), {"x": "site +"}, RequestError, "column x: "),
+        (SpineRequest("die_test"), ["lot_id"], RequestError, "lot_id would be in the spine twice"),
+        (SpineRequest("die_test"), {"fails": "site"}, RequestError, "fails would be in the spine twice"),
+        (SpineRequest("lot_final"), ["product_id"], RequestError, "question='die_test'"),
+        (SpineRequest(**NEXT), ["tester"], LeakageError, "attempts='first'"),
+    ],
+)
+def test_columns_that_cannot_be_asked(
+    spark: SparkSession, request_: SpineRequest, columns: Any, kind: type[Exception], text: str
+) -> None:
+    tests = with_attempts(frame_of(spark, [], MACHINES))
+    with pytest.raises(kind, match=f"(?s){text}") as raised:
+        spine_of(tests, request_, columns=columns)
+    assert "Hint: " in str(raised.value)
+
+
 def test_equal_requests_split_alike() -> None:
     backwards = GroupSplit("lot", dict(reversed(SHARES.items())), seed=3)
     assert backwards == BY_LOT
     assert backwards.bounds == BY_LOT.bounds
     assert hash(SpineRequest("die_test", split=backwards)) == hash(SpineRequest("die_test", split=BY_LOT))
-
-
-NEXT = {"question": "next_insertion", "insertion": "2", "earlier_insertion": "1"}
 
 
 @pytest.mark.parametrize(
@@ -371,7 +442,8 @@ NEXT = {"question": "next_insertion", "insertion": "2", "earlier_insertion": "1"
         (NegativeSampling, {"fraction": 0}, "above 0"),
         (NegativeSampling, {"fraction": float("nan")}, "above 0"),
         (NegativeSampling, {"fraction": 0.5, "seed": 0.5}, "whole number"),
-        (GroupSplit, {"by": "waver", "fractions": SHARES}, "did you mean 'wafer'"),
+        (SpineRequest, {"question": "die_test", "split": GroupSplit("waver", SHARES)}, "did you mean 'wafer'"),
+        (SpineRequest, {"question": "die_test", "split": GroupSplit(["lot_id"], SHARES)}, "there are lot, wafer"),
         (GroupSplit, {"by": "time", "fractions": SHARES}, "give TimeSplit"),
         (GroupSplit, {"by": "lot", "fractions": {"train": 0.7, "test": 0.2}}, "sum to 0.9"),
         (GroupSplit, {"by": "lot", "fractions": {"train": 1.0, "test": 0.0}}, "leave the side out"),
