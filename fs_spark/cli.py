@@ -17,6 +17,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Sequence
+from datetime import datetime
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
@@ -143,8 +144,18 @@ def _get(args: argparse.Namespace) -> Answer:
             raise RequestError(f'{text!r} is no JSON: {fault}. Hint: write \'{{"lot_id": "L1", ...}}\'') from fault
         keys += key if isinstance(key, list) else [key]
     with FeatureStore.open(args.conf).online() as reader:
-        answers = reader.get(args.service, keys, args.features or None)
+        answers = reader.get(args.service, keys, args.features or None, at=_moment(args.at), status=args.status)
     return {"rows": answers}, "\n".join(map(_json, answers)), 0
+
+
+def _moment(text: str | None) -> datetime | None:
+    """A moment as people write it: 2025-03-03T12:00Z. Raises RequestError for what is none."""
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as fault:
+        raise RequestError(f"{text!r} is not a moment. Hint: write it as 2025-03-03T12:00:00Z") from fault
 
 
 def _history(args: argparse.Namespace) -> Answer:
@@ -255,7 +266,13 @@ _VERBS: Verbs = {
         _get,
         "read online features (no Spark, no JVM)",
         'fs-spark get device_v2_0 \'{"lot_id": "L1", "wafer_id": "W01", "die_x": 3, "die_y": -4}\'',
-        [("service", {}), ("keys", {"nargs": "+"}), ("--features", {"nargs": "+"})],
+        [
+            ("service", {}),
+            ("keys", {"nargs": "+", "help": "a JSON object, or a list of them"}),
+            ("--features", {"nargs": "+", "help": "default: all of the service"}),
+            ("--at", {"metavar": "MOMENT", "help": "as of when, such as 2025-03-03T12:00Z (default: now)"}),
+            ("--status", {"action": "store_true", "help": "say of each view: present, missing, stale or beyond"}),
+        ],
     ),
     "history": (
         _history,

@@ -325,14 +325,22 @@ class FeatureStore:
 
         return TrainingSets(self._tables)
 
-    def export(self, service: str) -> ExportReport:
-        """Publishes the newest rows of a service's views online, all at once."""
+    @_on_workers
+    def export(self, service: str, *, at: datetime | None = None) -> ExportReport:
+        """Publishes the newest rows of a service's views online, all at once, for questions from `at` (now) on.
+
+        Of views of states what becomes due without a new row is published too: until the later of the watermark and
+        `at`, and a view's `sla` (24 hours) more. Where the same rows are published already, and reach nearly as far,
+        nothing is written.
+
+        Raises     FeatureNotFoundError for an unknown service, RequestError where a view was never materialized
+        """
         from fs_spark.online.export import export_service
 
         self._service_features(service)
         return export_service(
             self._tables, self._state(), self.config.services[service], self.config.online_url,
-            mode=self.config.store.online_mode,
+            mode=self.config.store.online_mode, at=at,
         )  # fmt: skip
 
     def online(self) -> OnlineReader:

@@ -1,9 +1,12 @@
 """Keys and rows as bytes, exactly: what an online store holds.
 
-Key    per column: tag ``s`` or ``i``, a length of four bytes, the text in UTF-8 or the integer in its fewest bytes
-       (big endian, signed), so that equal keys and only equal keys have equal bytes.
+Key    per column: tag ``s``, ``i`` or ``d``, a length of four bytes, the text in UTF-8, or the integer or a date's days
+       since 1970 in their fewest bytes (big endian, signed), so that equal keys and only equal keys have equal bytes.
 Row    null bits (column i is bit ``i % 8`` of byte ``i // 8``), the columns of fixed width in the schema's order
-       (little endian), then per text column a length of four bytes and its UTF-8. A null keeps its place, as zeros.
+       (little endian), then per column of other width, in the schema's order: of a text a length of four bytes and its
+       UTF-8; of an array a count of four bytes, null bits of its elements and eight bytes for each. A null keeps its
+       place, as zeros.
+Value  of a key: its rows one behind the other, the oldest first.
 """
 
 from __future__ import annotations
@@ -16,18 +19,21 @@ import struct
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Final, TypeAlias
 
 from fs_spark.errors import RequestError, SchemaError
 
-Value: TypeAlias = float | int | bool | str | None
+Value: TypeAlias = float | int | bool | str | Sequence[float | None] | None
 
 STRING: Final = "string"
-CODES: Final = {"double": "d", "float": "f", "long": "q", "int": "i", "boolean": "?", "timestamp": "q"}
-"""Types of fixed width and their `struct` codes; a timestamp is whole microseconds since 1970 in UTC."""
-TYPES: Final = (*CODES, STRING)
-_PYTHON: Final = {"double": float, "float": float, "boolean": bool, STRING: str}  # the others are int
+DOUBLES: Final = "array<double>"
+CODES: Final = {"double": "d", "float": "f", "long": "q", "int": "i", "boolean": "?", "timestamp": "q", "date": "i"}
+"""Types of fixed width and their `struct` codes; a timestamp is whole microseconds since 1970 in UTC, a date days."""
+TYPES: Final = (*CODES, STRING, DOUBLES)
+_PYTHON: Final = {"double": float, "float": float, "boolean": bool, STRING: str, DOUBLES: list}  # the others are int
 _LENGTH: Final = struct.Struct("<I")
+_FIRST_DAY: Final = date(1970, 1, 1).toordinal()
 
 
 @dataclass(frozen=True)
@@ -62,21 +68,31 @@ class RowSchema:
         return cls(tuple(fields["names"]), tuple(fields["types"]))
 
 
-KEY_TAGS: Final = {"string": b"s", "integer": b"i"}
+KEY_TAGS: Final = {"string": b"s", "integer": b"i", "date": b"d"}
 """Types of key columns, and how the bytes of a value of that type begin."""
 
 
 def key_part(value: object) -> bytes:
-    """One column of a key. Any integer will do, of any width (numpy's too); a bool or a float will not.
+    """One column of a key. Any integer will do, of any width (numpy's too); a bool, a float or a time will not.
 
     Raises  RequestError
     """
     if isinstance(value, str):
-        tag, body = KEY_TAGS["string"], _utf8(value)
-    else:
-        number = _integer(value)
-        tag, body = KEY_TAGS["integer"], number.to_bytes((number.bit_length() + 8) // 8, "big", signed=True)
-    return tag + _LENGTH.pack(len(body)) + body
+        body = _utf8(value)
+        return KEY_TAGS["string"] + _LENGTH.pack(len(body)) + body
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return day_part(value.toordinal() - _FIRST_DAY)
+    return KEY_TAGS["integer"] + _counted(_integer(value))
+
+
+def day_part(days: int) -> bytes:
+    """A date as a column of a key, from its days since 1970."""
+    return KEY_TAGS["date"] + _counted(days)
+
+
+def _counted(number: int) -> bytes:
+    body = number.to_bytes((number.bit_length() + 8) // 8, "big", signed=True)
+    return _LENGTH.pack(len(body)) + body
 
 
 def join_key(parts: Sequence[bytes | None]) -> bytes | None:
@@ -95,8 +111,8 @@ class RowCodec:
     def __init__(self, schema: RowSchema) -> None:
         self.schema = schema
         self.null_bytes = (len(schema.names) + 7) // 8
-        self.fixed = [i for i, kind in enumerate(schema.types) if kind != STRING]
-        self.texts = [i for i, kind in enumerate(schema.types) if kind == STRING]
+        self.fixed = [i for i, kind in enumerate(schema.types) if kind in CODES]
+        self.variable = [i for i, kind in enumerate(schema.types) if kind not in CODES]
         self.head = struct.Struct("<" + "B" * self.null_bytes + "".join(CODES[schema.types[i]] for i in self.fixed))
 
     def encode(self, values: Sequence[Value]) -> bytes:
@@ -108,38 +124,66 @@ class RowCodec:
         bits = sum(1 << i for i, value in enumerate(values) if value is None)
         fixed = (0 if values[i] is None else values[i] for i in self.fixed)
         head = self.head.pack(*bits.to_bytes(self.null_bytes, "little"), *fixed)
-        return head + b"".join(text_part(values[i]) for i in self.texts)
+        return head + b"".join(_part(values[i]) for i in self.variable)
 
     def decode(self, row: bytes) -> tuple[Value, ...]:
         """The values of one row. Raises  SchemaError for bytes that this schema did not write"""
-        try:
-            parts = self.head.unpack_from(row)
-            found = parts[self.null_bytes :]
-            if self.texts:
-                found = self._with_texts(found, row)
-            elif len(row) != self.head.size:
-                raise ValueError(f"{len(row)} bytes instead of {self.head.size}")
-        except (struct.error, ValueError) as fault:
-            raise SchemaError(
-                f"a stored row does not fit its schema {self.schema.names}: {fault}.\nHint: export the service again."
-            ) from fault
-        nulls = parts[: self.null_bytes]
-        if any(nulls):
-            return tuple(None if nulls[i >> 3] >> (i & 7) & 1 else value for i, value in enumerate(found))
-        return found
+        rows = self.decode_rows(row)
+        if len(rows) > 1:
+            raise self._misfit(f"{len(rows)} rows instead of one")
+        return rows[0]
 
-    def _with_texts(self, fixed: tuple[Value, ...], row: bytes) -> tuple[Value, ...]:
+    def decode_rows(self, value: bytes) -> list[tuple[Value, ...]]:
+        """The values of each row that a key holds, oldest first. Raises  SchemaError as `decode` does"""
+        rows: list[tuple[Value, ...]] = []
+        at = 0
+        try:
+            if not self.head.size and value:
+                raise ValueError(f"{len(value)} bytes instead of 0")
+            while at < len(value) or not rows:
+                parts = self.head.unpack_from(value, at)
+                at += self.head.size
+                found: tuple[Value, ...] = parts[self.null_bytes :]
+                if self.variable:
+                    found, at = self._with_variable(found, value, at)
+                nulls = parts[: self.null_bytes]
+                if any(nulls):
+                    found = tuple(None if nulls[i >> 3] >> (i & 7) & 1 else one for i, one in enumerate(found))
+                rows.append(found)
+        except (struct.error, ValueError) as fault:
+            raise self._misfit(str(fault)) from fault
+        return rows
+
+    def _with_variable(self, fixed: tuple[Value, ...], row: bytes, at: int) -> tuple[tuple[Value, ...], int]:
         values: list[Value] = [None] * len(self.schema.names)
         for i, value in zip(self.fixed, fixed, strict=True):
             values[i] = value
-        at = self.head.size
-        for i in self.texts:
+        for i in self.variable:
             (length,) = _LENGTH.unpack_from(row, at)
-            at += _LENGTH.size + length
-            values[i] = row[at - length : at].decode()
-        if at != len(row):
+            at += _LENGTH.size
+            if self.schema.types[i] == STRING:
+                values[i], at = row[at : at + length].decode(), at + length
+            else:
+                values[i], at = _doubles(row, at, length)
+        if at > len(row):
             raise ValueError(f"{len(row)} bytes instead of {at}")
-        return tuple(values)
+        return tuple(values), at
+
+    def _misfit(self, fault: str) -> SchemaError:
+        return SchemaError(
+            f"a stored row does not fit its schema {self.schema.names}: {fault}.\nHint: export the service again."
+        )
+
+
+def _doubles(row: bytes, at: int, count: int) -> tuple[list[float | None], int]:
+    """The elements of an array, and where the next column begins."""
+    marks, at = row[at : at + (count + 7) // 8], at + (count + 7) // 8
+    if at + 8 * count > len(row):  # before anything of that size is made
+        raise ValueError(f"{len(row)} bytes instead of {at + 8 * count}")
+    found: list[float | None] = list(struct.unpack_from(f"<{count}d", row, at))
+    if any(marks):
+        found = [None if marks[i >> 3] >> (i & 7) & 1 else one for i, one in enumerate(found)]
+    return found, at + 8 * count
 
 
 @functools.lru_cache(maxsize=256)
@@ -147,10 +191,22 @@ def row_codec(schema: RowSchema) -> RowCodec:
     return RowCodec(schema)
 
 
-def text_part(value: Value) -> bytes:
+def text_part(value: object) -> bytes:
     """One text column of a row; a null is empty."""
     body = b"" if value is None else _utf8(str(value))
     return _LENGTH.pack(len(body)) + body
+
+
+def doubles_part(values: Sequence[float | None]) -> bytes:
+    """One column of arrays of a row."""
+    bits = sum(1 << i for i, value in enumerate(values) if value is None)
+    marks = bits.to_bytes((len(values) + 7) // 8, "little")
+    plain = [0.0 if value is None else value for value in values]
+    return _LENGTH.pack(len(plain)) + marks + struct.pack(f"<{len(plain)}d", *plain)
+
+
+def _part(value: Value) -> bytes:
+    return doubles_part(value) if isinstance(value, list) else text_part(value)
 
 
 def _utf8(text: str) -> bytes:
@@ -168,7 +224,7 @@ def _integer(value: object) -> int:
             pass
     raise RequestError(
         f"a key is text or an integer, found {value!r} ({type(value).__name__}).\n"
-        f"Hint: floats and bools never match a stored key; pass int(...) or str(...)."
+        f"Hint: floats, bools and times never match a stored key; pass int(...), str(...) or a datetime.date."
     )
 
 
@@ -176,6 +232,8 @@ def _check_value(name: str, kind: str, value: Value) -> None:
     if value is None:
         return
     right = isinstance(value, _PYTHON.get(kind, int)) and (kind == "boolean" or not isinstance(value, bool))
+    if isinstance(value, list):
+        right = kind == DOUBLES and all(one is None or isinstance(one, float) for one in value)
     if right and kind in CODES:
         try:
             (back,) = struct.unpack("<" + CODES[kind], struct.pack("<" + CODES[kind], value))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol, Self
 
 from fs_spark.errors import FeatureNotFoundError, RequestError, SetupError, did_you_mean
 from fs_spark.online.records import Published, ServiceRecord
-from fs_spark.online.request import Answer, Key, key_parts, plan_of
+from fs_spark.online.request import Answer, Key, key_parts, moment_us, plan_of
 from fs_spark.online.sqlite_source import SqliteSource
 
 
@@ -77,27 +78,36 @@ class OnlineReader:
         features: Sequence[str] | None = None,
         *,
         with_times: bool = False,
+        at: datetime | None = None,
+        status: bool = False,
     ) -> list[Answer]:
-        """One answer per key, in order: the key's own columns, then each feature, None where its view has no row.
+        """One answer per key, in order: the key's own columns, then each feature, None where no row of it is usable.
+
+        It is what the join would give at `at` (now where it is None) on the exported tables: rows that were not known
+        then are not seen, nor those past their TTL or end of validity. Before the export, views of events answer from
+        the row that was newest at the export, and views of states from the one that was in force. After the
+        watermark, states go on as they would without new rows, as far as the export reaches.
 
         All answers are of one publication. `with_times` adds ``<view>__event_timestamp`` for each view that was asked,
-        as a datetime in UTC.
+        as a datetime in UTC, and `status` ``<view>__status``: present, missing, stale or beyond (`request.Status`).
+        In a role both begin with ``<role>__``. Values are Python's: dates, datetimes in UTC, lists of floats.
 
-        Needs   in each key all columns that any view of the service is keyed by; None there matches nothing
+        Needs   in each key all columns that any view of the service is keyed by; None there matches nothing. A date may
+                be its ISO text
         Raises  FeatureNotFoundError for an unknown service or feature; RequestError for a key that lacks a column,
-                has a value of the wrong type or has a feature's name for a column
+                has a value of the wrong type or has a feature's name for a column, and for a moment without a zone
         """
+        at_us = moment_us(at)
         with self._source.snapshot() as snapshot:
             published = self._published(snapshot, service)
-            plan = plan_of(published, features, with_times=with_times)
+            plan = plan_of(published, features, with_times=with_times, status=status)
             parts = key_parts(plan, keys)
             answers: list[Answer] = [{**key, **plan.columns} for key in keys]
             for view in plan.views:
                 encoded = [view.key_of(part) for part in parts]
                 rows = snapshot.rows(published, view.position, list({key for key in encoded if key is not None}))
                 for answer, code in zip(answers, encoded, strict=True):
-                    if code is not None and code in rows:
-                        view.fill(answer, rows[code])
+                    view.fill(answer, None if code is None else rows.get(code), at_us)
         return answers
 
     def close(self) -> None:

@@ -7,22 +7,42 @@ import functools
 import json
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any, Final
 
 from fs_spark.errors import SchemaError
 from fs_spark.names import AVAILABLE_TIMESTAMP, EVENT_TIMESTAMP
 from fs_spark.online.codec import RowSchema
 
 TIMES = (EVENT_TIMESTAMP, AVAILABLE_TIMESTAMP)
+LAST_EVENT: Final = "last_event_timestamp"
+VALID_TO: Final = "valid_to"
+DAY_US: Final = 86_400_000_000
+_ALWAYS: Final = ("view", "keys", "delta_version", "features", "schema")
+_PARTS: Final = 24
+"""An export is repeated when a part of its reach has passed: after an hour of a day."""
 
 
 @dataclass(frozen=True)
 class ViewRecord:
-    """One view of a service.
+    """One view of a service, in one role and of one kind of row.
 
     `view` is its table (``die_neighborhood__v1.0``), `schema` the stored feature columns, and `features` the pairs
-    (name in the service's answer, column of `schema`).
+    (name in the service's answer, column of `schema`). A record of an older publication has no more than these: one
+    row for each key, which is answered at any time.
 
-    Raises  SchemaError with every fault
+    role      the role that the view is asked in; `by` are the request's columns for its keys, in their order
+    known     a column: the rows are those that have a value there (`nulls: skip`)
+    boundary  which rows a question at T sees; each key may then hold several, and the newest seen one answers
+    times     stored times beside event and availability: `last_event_timestamp` of states, `valid_to` of rows that end
+    ttl_us    how old the row that answers may be, by its last event or its event
+    since     the name in the answer of the seconds since `last_event_timestamp`
+    sla_us    how old what is published may be; None is without end
+    from_us   from when on questions are answered as on the table itself
+    fresh_us  how far the rows reach: the watermark of states, else the time of the export; the SLA counts from it
+    until_us  of states: up to when what becomes due without a new row is held too
+
+    Units     microseconds, times since 1970 in UTC
+    Raises    SchemaError with every fault
     """
 
     view: str
@@ -30,25 +50,110 @@ class ViewRecord:
     delta_version: int
     features: tuple[tuple[str, str], ...]
     schema: RowSchema
+    role: str | None = None
+    by: tuple[str, ...] = ()
+    known: str | None = None
+    boundary: str | None = None
+    times: tuple[str, ...] = ()
+    ttl_us: int | None = None
+    since: str | None = None
+    sla_us: int | None = None
+    from_us: int | None = None
+    fresh_us: int | None = None
+    until_us: int | None = None
 
     def __post_init__(self) -> None:
+        times = (*TIMES, *self.times)
         faults = [f"feature {name!r} has no column {c!r}" for name, c in self.features if c not in self.schema.names]
-        faults += [f"column {c!r} is a key or a time" for c in self.schema.names if c in self.keys or c in TIMES]
+        faults += [f"column {c!r} is a key or a time" for c in self.schema.names if c in self.keys or c in times]
         faults += [f"key {key!r} is there twice" for key, n in Counter(self.keys).items() if n > 1]
         if not self.keys:
             faults.append("it has no key columns")
+        if self.by and len(self.by) != len(self.keys):
+            faults.append(f"{len(self.by)} columns of a request for {len(self.keys)} keys")
+        faults += [f"{name!r} is not a time" for name in self.times if name not in (LAST_EVENT, VALID_TO)]
+        if self.boundary not in (None, "at_or_before", "strictly_before"):
+            faults.append(f"boundary {self.boundary!r}")
+        if self.since is not None and LAST_EVENT not in self.times:
+            faults.append(f"{self.since!r} needs {LAST_EVENT}")
         if faults:
-            raise SchemaError(f"view {self.view!r}: {'; '.join(faults)}.\nHint: `schema` holds feature columns only.")
+            raise SchemaError(f"view {self.label!r}: {'; '.join(faults)}.\nHint: `schema` holds feature columns only.")
+
+    @property
+    def called(self) -> str:
+        """The view in its role: `payer.customer_activity__v1.0`."""
+        return f"{self.role}.{self.view}" if self.role else self.view
+
+    @property
+    def label(self) -> str:
+        """What names the record in its service: `payer.customer_activity__v1.0:amount` for known values of a column."""
+        return f"{self.called}:{self.known}" if self.known is not None else self.called
+
+    @property
+    def prefix(self) -> str:
+        """How columns about the view begin in an answer: `payer__customer_activity__v1.0__`."""
+        return f"{self.role}__{self.view}__" if self.role else f"{self.view}__"
+
+    @property
+    def asked_by(self) -> tuple[str, ...]:
+        """The request's columns, one for each key."""
+        return self.by or self.keys
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names in the service's answer."""
+        return (*(name for name, _ in self.features), *((self.since,) if self.since is not None else ()))
+
+    @property
+    def is_state(self) -> bool:
+        return LAST_EVENT in self.times
 
     @functools.cached_property
     def stored(self) -> RowSchema:
-        """A stored row: event time, time of knowledge, then the feature columns."""
-        return RowSchema(TIMES + self.schema.names, ("timestamp",) * len(TIMES) + self.schema.types)
+        """A stored row: event time, time of knowledge, further times, then the feature columns."""
+        times = (*TIMES, *self.times)
+        return RowSchema(times + self.schema.names, ("timestamp",) * len(times) + self.schema.types)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it; what was not said is left out, so that older records stay as they were."""
+        named = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        told = {name: value for name, value in named.items() if name in _ALWAYS or value not in (None, ())}
+        return told | {"schema": dataclasses.asdict(self.schema)}
+
+    @classmethod
+    def from_dict(cls, told: dict[str, Any]) -> ViewRecord:
+        schema = RowSchema(tuple(told["schema"]["names"]), tuple(told["schema"]["types"]))
+        pairs = tuple((name, column) for name, column in told["features"])
+        tuples = {name: tuple(told.get(name, ())) for name in ("keys", "by", "times")}
+        return cls(**(told | tuples | {"schema": schema, "features": pairs}))
+
+    def covers(self, other: ViewRecord) -> bool:
+        """Whether its rows answer, for as long, what those of `other` would, which are of the same table."""
+        if self._without_moments() != other._without_moments():
+            return False
+        if self.from_us is not None and other.from_us is not None and other.from_us < self.from_us:
+            return False
+        if other.until_us is not None:
+            return _is_soon(self.until_us, other.until_us, self.sla_us)
+        if self.is_state or self.sla_us is None or other.fresh_us is None:
+            return True
+        return _is_soon(self.fresh_us, other.fresh_us, self.sla_us)
+
+    def _without_moments(self) -> ViewRecord:
+        """Without what alone differs between two exports of the same rows."""
+        return dataclasses.replace(self, from_us=None, fresh_us=None, until_us=None)
+
+
+def _is_soon(mine: int | None, theirs: int, span_us: int | None) -> bool:
+    """Whether a moment is at most a small part of a span (of a day) before another."""
+    if mine is None:
+        return False
+    return mine >= theirs or theirs - mine < (DAY_US if span_us is None else span_us) // _PARTS
 
 
 @dataclass(frozen=True)
 class ServiceRecord:
-    """A service as published. Two records are equal when an export would write the same rows.
+    """A service as published. An export writes the same rows for records of which one covers the other.
 
     Raises  SchemaError for a view twice, or a feature name twice or that is also a key
     """
@@ -57,11 +162,11 @@ class ServiceRecord:
     views: tuple[ViewRecord, ...]
 
     def __post_init__(self) -> None:
-        names = Counter(name for view in self.views for name, _ in view.features)
-        keys = {key for view in self.views for key in view.keys}
+        names = Counter(name for view in self.views for name in view.outputs)
+        keys = {key for view in self.views for key in view.asked_by}
         faults = [f"feature {name!r} is there twice" for name, n in names.items() if n > 1]
         faults += [f"feature {name!r} is also a key" for name in names if name in keys]
-        faults += [f"view {v!r} is there twice" for v, n in Counter(v.view for v in self.views).items() if n > 1]
+        faults += [f"view {v!r} is there twice" for v, n in Counter(v.label for v in self.views).items() if n > 1]
         if faults:
             raise SchemaError(f"service {self.service!r}: {'; '.join(faults)}.\nHint: give the feature another name.")
 
@@ -71,25 +176,25 @@ class ServiceRecord:
         pairs = [(view.delta_version, theirs[view.view]) for view in self.views if view.view in theirs]
         return any(own < their for own, their in pairs) and all(own <= their for own, their in pairs)
 
+    def covers(self, other: ServiceRecord) -> bool:
+        """Whether what is published under this record serves as well as an export under the other would.
+
+        The same rows at the same Delta versions; and of states no more of what becomes due is missing at the end than
+        a small part of their reach, nor has more than such a part of an SLA passed.
+        """
+        return (
+            self.service == other.service
+            and len(self.views) == len(other.views)
+            and all(mine.covers(theirs) for mine, theirs in zip(self.views, other.views, strict=True))
+        )
+
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return json.dumps({"service": self.service, "views": [view.to_dict() for view in self.views]}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> ServiceRecord:
         fields = json.loads(text)
-        return cls(
-            fields["service"],
-            tuple(
-                ViewRecord(
-                    view["view"],
-                    tuple(view["keys"]),
-                    view["delta_version"],
-                    tuple((name, column) for name, column in view["features"]),
-                    RowSchema(tuple(view["schema"]["names"]), tuple(view["schema"]["types"])),
-                )
-                for view in fields["views"]
-            ),
-        )
+        return cls(fields["service"], tuple(map(ViewRecord.from_dict, fields["views"])))
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +209,7 @@ class Published:
 
 @dataclass(frozen=True)
 class PublishReport:
-    """What a publication wrote, per view; rows with a null key are left out, because no request can find them.
+    """What a publication wrote: keys per view; rows with a null key are left out, because no request can find them.
 
     `overtaken` says that a newer publication came meanwhile, which stands, and that nothing was written.
     """

@@ -5,40 +5,123 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Final, TypeAlias
+from datetime import UTC, date, datetime, timedelta
+from typing import Final, Literal, TypeAlias
 
-from fs_spark.errors import FeatureNotFoundError, RequestError, did_you_mean
+from fs_spark.errors import FeatureNotFoundError, RequestError, did_you_mean, zone_hint
 from fs_spark.names import EVENT_TIMESTAMP
 from fs_spark.online.codec import KEY_TAGS, Value, join_key, key_part, row_codec
-from fs_spark.online.records import Published, ViewRecord
+from fs_spark.online.records import LAST_EVENT, VALID_TO, Published, ViewRecord
 
 Key: TypeAlias = Mapping[str, object]
 Answer: TypeAlias = dict[str, object]
+Status = Literal["present", "missing", "stale", "beyond"]
+"""Of a view in an answer, from the weakest:
+
+missing   no row is usable: the key is unknown, T is before its first row, or its row is past its TTL or its end
+stale     there is a row, but at T the SLA has passed since the watermark (of states) or since the export
+beyond    of states: T is so late that rows may have become due that are not held; what the last row says is given
+present   all else
+"""
+_Row: TypeAlias = tuple[Value, ...]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_DAY: Final = date(1970, 1, 1).toordinal()
+STATUS: Final = "status"
+
+
+def moment_us(moment: datetime | None) -> int:
+    """A moment in microseconds since 1970 in UTC; None is now. Raises  RequestError for one without a zone"""
+    if moment is None:
+        moment = datetime.now(UTC)
+    if not isinstance(moment, datetime):
+        raise RequestError(f"`at` is a datetime, found {moment!r}.\nHint: datetime(2025, 3, 3, 12, tzinfo=UTC)")
+    if moment.tzinfo is None:
+        raise RequestError(
+            f"`at` is {moment}, without a zone.\n"
+            + zone_hint("at.replace(tzinfo=UTC)", "at.replace(tzinfo=ZoneInfo(zone))")
+        )
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _time(value: Value) -> object:
+    return None if value is None else _EPOCH + timedelta(microseconds=value)  # type: ignore[arg-type]
+
+
+def _date(value: Value) -> object:
+    return None if value is None else date.fromordinal(value + _FIRST_DAY)  # type: ignore[arg-type,operator]
+
+
+_PYTHON: Final[dict[str, Callable[[Value], object]]] = {"timestamp": _time, "date": _date}
+"""What a stored value of a type is in an answer, where it is not what the codec gives."""
 
 
 @dataclass(frozen=True)
 class ViewPlan:
-    """What one view gives to the answers: pairs of a name in the answer and a place in the stored row."""
+    """What one view gives to the answers: names in the answer and places in its stored rows."""
 
     position: int
-    keys: tuple[str, ...]
-    decode: Callable[[bytes], tuple[Value, ...]]
+    record: ViewRecord
+    decode_rows: Callable[[bytes], list[_Row]]
     plain: tuple[tuple[str, int], ...]
-    times: tuple[tuple[str, int], ...]
+    converted: tuple[tuple[str, int, Callable[[Value], object]], ...]
+    last: int | None
+    """Where the last event of states stands."""
+    ends: int | None
+    """Where the end of validity stands."""
+    since: str | None = None
+    status: str | None = None
+    """What the view's status is called, where it is asked for."""
 
     def key_of(self, parts: Mapping[str, bytes | None]) -> bytes | None:
-        return join_key([parts[column] for column in self.keys])
+        return join_key([parts[column] for column in self.record.asked_by])
 
-    def fill(self, answer: Answer, row: bytes) -> None:
-        values = self.decode(row)
+    def fill(self, answer: Answer, value: bytes | None, at_us: int) -> None:
+        """Puts into the answer what the rows of a key say at a moment."""
+        row = None if value is None else self._usable(self.decode_rows(value), at_us)
+        if self.status is not None:
+            answer[self.status] = self._status(row, at_us)
+        if row is None:
+            return
         for name, place in self.plain:
-            answer[name] = values[place]
-        for name, place in self.times:
-            micros = values[place]
-            answer[name] = None if micros is None else _EPOCH + timedelta(microseconds=int(micros))
+            answer[name] = row[place]
+        for name, place, convert in self.converted:
+            answer[name] = convert(row[place])
+        if self.since is not None:
+            last = row[self.last]  # type: ignore[index]
+            answer[self.since] = None if last is None else (at_us - last) / 1e6  # type: ignore[operator]
+
+    def _usable(self, rows: Sequence[_Row], at_us: int) -> _Row | None:
+        """The newest row that T sees, where it is neither too old nor past its end."""
+        if self.record.boundary is None:
+            return rows[-1]
+        latest = at_us if self.record.boundary == "at_or_before" else at_us - 1
+        for row in reversed(rows):
+            event, available = row[0], row[1]
+            if event is None:
+                return row
+            if available is not None and event <= latest and available <= latest:  # type: ignore[operator]
+                return row if self._holds(row, at_us) else None
+        return None
+
+    def _holds(self, row: _Row, at_us: int) -> bool:
+        ttl_us = self.record.ttl_us
+        if ttl_us is not None:
+            stands = row[0 if self.last is None else self.last]
+            if stands is None or stands < at_us - ttl_us:  # type: ignore[operator]
+                return False
+        ends = None if self.ends is None else row[self.ends]
+        return ends is None or at_us < ends  # type: ignore[operator]
+
+    def _status(self, row: _Row | None, at_us: int) -> Status:
+        record = self.record
+        if record.until_us is not None and at_us > record.until_us:
+            return "beyond"
+        if row is None:
+            return "missing"
+        if record.sla_us is not None and (record.fresh_us is None or at_us - record.fresh_us > record.sla_us):
+            return "stale"
+        return "present"
 
 
 @dataclass(frozen=True)
@@ -53,17 +136,17 @@ class Plan:
     views: tuple[ViewPlan, ...]
 
 
-def plan_of(published: Published, features: Iterable[str] | None, *, with_times: bool) -> Plan:
+def plan_of(published: Published, features: Iterable[str] | None, *, with_times: bool, status: bool = False) -> Plan:
     """The plan for the asked features, or for all. Raises  FeatureNotFoundError, RequestError"""
     if isinstance(features, str):
         raise RequestError(f"`features` is a list of names, found {features!r}.\nHint: pass [{features!r}].")
-    return _plan(published, None if features is None else tuple(features), with_times)
+    return _plan(published, None if features is None else tuple(features), with_times, status)
 
 
 @functools.lru_cache(maxsize=256)
-def _plan(published: Published, features: tuple[str, ...] | None, with_times: bool) -> Plan:
+def _plan(published: Published, features: tuple[str, ...] | None, with_times: bool, status: bool) -> Plan:
     record = published.record
-    known = dict.fromkeys(name for view in record.views for name, _ in view.features)
+    known = dict.fromkeys(name for view in record.views for name in view.outputs)
     asked = known if features is None else dict.fromkeys(features)
     for name in asked:
         if name not in known:
@@ -72,26 +155,45 @@ def _plan(published: Published, features: tuple[str, ...] | None, with_times: bo
             )
     key_types: dict[str, str] = {}
     for view, types in zip(record.views, published.key_types, strict=True):
-        key_types |= zip(view.keys, types or [key_types.get(key, "") for key in view.keys], strict=True)
-    plans = [_view_plan(i, view, asked, with_times=with_times) for i, view in enumerate(record.views)]
-    views = tuple(plan for plan in plans if plan.plain or plan.times)
-    columns = {**asked, **{name: None for plan in views for name, _ in plan.times}}
-    return Plan(record.service, columns, key_types, views)
+        columns = view.asked_by
+        key_types |= zip(columns, types or [key_types.get(key, "") for key in columns], strict=True)
+    touched = {view.called for view in record.views if any(name in asked for name in view.outputs)}
+    plans, about = [], dict[str, None]()
+    for position, view in enumerate(record.views):
+        tells = view.known is None and view.called in touched  # times and status are of the newest row
+        plan = _view_plan(
+            position,
+            view,
+            asked,
+            with_times=with_times and tells,
+            status=f"{view.prefix}{STATUS}" if tells and status else None,
+        )
+        if plan.plain or plan.converted or plan.since or plan.status:
+            plans.append(plan)
+        about |= dict.fromkeys([f"{view.prefix}{EVENT_TIMESTAMP}"] if tells and with_times else [])
+        about |= dict.fromkeys([plan.status] if plan.status is not None else [])
+    return Plan(record.service, {**asked, **about}, key_types, tuple(plans))
 
 
-def _view_plan(position: int, view: ViewRecord, asked: Mapping[str, None], *, with_times: bool) -> ViewPlan:
+def _view_plan(
+    position: int, view: ViewRecord, asked: Mapping[str, None], *, with_times: bool, status: str | None
+) -> ViewPlan:
     place = {
         column: (i, kind) for i, (column, kind) in enumerate(zip(view.stored.names, view.stored.types, strict=True))
     }
     pairs = [(name, *place[column]) for name, column in view.features if name in asked]
-    if pairs and with_times:
-        pairs.append((f"{view.view}__{EVENT_TIMESTAMP}", *place[EVENT_TIMESTAMP]))
+    if with_times:
+        pairs.append((f"{view.prefix}{EVENT_TIMESTAMP}", *place[EVENT_TIMESTAMP]))
     return ViewPlan(
         position,
-        view.keys,
-        row_codec(view.stored).decode,
-        tuple((name, i) for name, i, kind in pairs if kind != "timestamp"),
-        tuple((name, i) for name, i, kind in pairs if kind == "timestamp"),
+        view,
+        row_codec(view.stored).decode_rows,
+        tuple((name, i) for name, i, kind in pairs if kind not in _PYTHON),
+        tuple((name, i, _PYTHON[kind]) for name, i, kind in pairs if kind in _PYTHON),
+        place[LAST_EVENT][0] if LAST_EVENT in view.times else None,
+        place[VALID_TO][0] if VALID_TO in view.times else None,
+        view.since if view.since in asked else None,
+        status,
     )
 
 
@@ -119,7 +221,7 @@ def _parts(plan: Plan, label: str, key: Key) -> dict[str, bytes | None]:
     for column, kind in needed.items():
         value = key[column]
         try:
-            part = parts[column] = None if value is None else key_part(value)
+            part = parts[column] = None if value is None else key_part(_as_date(value) if kind == "date" else value)
         except RequestError as fault:
             raise RequestError(f"{label}, column {column!r}: {fault}") from None
         if part is not None and kind and not part.startswith(KEY_TAGS[kind]):
@@ -128,3 +230,13 @@ def _parts(plan: Plan, label: str, key: Key) -> dict[str, bytes | None]:
                 f"Hint: text never equals a number here; pass the type that the offline table has."
             )
     return parts
+
+
+def _as_date(value: object) -> object:
+    """A date, also where JSON could only write it as text."""
+    if isinstance(value, str):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            return value
+    return value

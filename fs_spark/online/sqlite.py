@@ -50,9 +50,9 @@ class SqliteOnline:
             return _published(connection, service)
 
     def is_current(self, record: ServiceRecord) -> bool:
-        """Whether readers get exactly this record now, Delta versions included."""
+        """Whether readers get what an export under this record would give them, Delta versions included."""
         found = self.published(record.service)
-        return found is not None and found[1] == record.to_json()
+        return found is not None and ServiceRecord.from_json(found[1]).covers(record)
 
     def publish(self, service: ServiceRecord, tables: Iterable[ViewRows], *, seen: int | None = None) -> PublishReport:
         """Replaces a service and the rows of all its views in one transaction.
@@ -123,7 +123,7 @@ def _is_overtaken(connection: sqlite3.Connection, service: ServiceRecord, seen: 
     if found is None or found[0] == seen:
         return False
     record = ServiceRecord.from_json(found[1])
-    return record == service or service.is_older_than(record)
+    return record.covers(service) or service.is_older_than(record)
 
 
 def _replace(connection: sqlite3.Connection, service: ServiceRecord, tables: Iterable[ViewRows]) -> PublishReport:
@@ -141,7 +141,7 @@ def _replace(connection: sqlite3.Connection, service: ServiceRecord, tables: Ite
             raise SchemaError(f"service {name!r}: the rows of view {table.view!r} were given twice.")
         key_types = _write(connection, rows_table(generation, position), service.views[position], table, report)
         connection.execute("INSERT INTO views VALUES (?, ?, ?)", (name, position, " ".join(key_types)))
-    missing = [view.view for view in service.views if view.view not in report.rows]
+    missing = [view.label for view in service.views if view.label not in report.rows]
     if missing:
         raise SchemaError(f"service {name!r}: no rows were given for {', '.join(missing)}.")
     for place in old:
@@ -154,18 +154,18 @@ def _write(
     connection: sqlite3.Connection, rows: str, view: ViewRecord, table: ViewRows, report: PublishReport
 ) -> tuple[str, ...]:
     connection.execute(f"CREATE TABLE {rows}(key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL)")
-    report.rows[view.view] = report.without_key[view.view] = 0
+    report.rows[view.label] = report.without_key[view.label] = 0
     key_types: tuple[str, ...] = ()
     for chunk in chunks(view, table.batches):
         try:
             connection.executemany(f"INSERT INTO {rows} VALUES (?, ?)", chunk.rows)
         except sqlite3.IntegrityError as fault:
             raise SchemaError(
-                f"view {view.view!r}: two rows have the same {', '.join(view.keys)}.\n"
-                f"Hint: publish the newest row of each key only."
+                f"view {view.label!r}: two rows have the same {', '.join(view.keys)}.\n"
+                f"Hint: publish the newest row of each key only, or rows of one key one behind the other."
             ) from fault
-        report.rows[view.view] += len(chunk.rows)
-        report.without_key[view.view] += chunk.without_key
+        report.rows[view.label] += len(chunk.rows)
+        report.without_key[view.label] += chunk.without_key
         key_types = chunk.key_types
     return key_types
 
@@ -173,12 +173,12 @@ def _write(
 def _position(service: ServiceRecord, table: ViewRows) -> int:
     """The place in the service of the view that these rows are of. Raises  SchemaError when they are of none"""
     for position, view in enumerate(service.views):
-        if view.view == table.view:
+        if view.label == table.view:
             for what in ("keys", "schema", "delta_version"):
                 recorded, found = getattr(view, what), getattr(table, what)
                 if recorded != found:
                     raise SchemaError(
-                        f"service {service.service!r}, view {view.view!r}: the record has {what} {recorded}, "
+                        f"service {service.service!r}, view {view.label!r}: the record has {what} {recorded}, "
                         f"the rows have {found}.\nHint: make the record and the rows from one plan."
                     )
             return position

@@ -128,7 +128,7 @@ STORE = {
     ),
     "reproduce": "(self, name: 'str', *, from_source: 'bool' = False) -> 'TrainingSet'",
     "training_sets": "(self) -> 'TrainingSets'",
-    "export": "(self, service: 'str') -> 'ExportReport'",
+    "export": "(self, service: 'str', *, at: 'datetime | None' = None) -> 'ExportReport'",
     "online": "(self) -> 'OnlineReader'",
     "table": "(self, name: 'str', *, version: 'int | None' = None) -> 'DataFrame'",
     "vacuum": (

@@ -109,6 +109,7 @@ ALLOWED = {
     ("training", "recompute"),
     ("online", "registry"),
     ("online", "training"),
+    ("online", "table_views"),
     ("retention", "registry"),
     ("retention", "training"),
     ("cli", "demo"),

@@ -84,6 +84,11 @@ def test_the_verbs_in_their_order(
     code, out, _ = run(capsys, folder, "get", "device_v2_0", json.dumps(key))
     assert code == 0
     assert json.loads(out)["wafers_done"] == 1
+    code, out, _ = run(capsys, folder, "get", "device_v2_0", json.dumps(key), "--at", "2025-03-01T00:00Z", "--status")
+    assert code == 0
+    early = json.loads(out)
+    assert (early["wafers_done"], early["lot_so_far__v1.0__status"]) == (None, "missing")
+    assert early["die_geometry__v1.0__status"] == "present"
     code, out, _ = run(capsys, folder, "history", "die_neighborhood")
     assert (code, "CREATE TABLE" in out) == (0, True)
     code, out, _ = run(capsys, folder, "rollback", "die_neighborhood", "1.0")
@@ -115,6 +120,8 @@ def test_the_verbs_in_their_order(
         (["export", "nothing"], "not configured"),
         (["get", "nothing", "{}"], "not published"),
         (["get", "device_v2_0", "{lot"], "no JSON"),
+        (["get", "device_v2_0", "{}", "--at", "noon"], "not a moment"),
+        (["get", "device_v2_0", "{}", "--at", "2025-03-03T12:00"], "without a zone"),
         (["history", "nothing"], "no table or view"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,6 +24,8 @@ ARROW = {
     "boolean": pa.bool_(),
     "string": pa.string(),
     "timestamp": UTC_MICROS,
+    "date": pa.date32(),
+    "array<double>": pa.list_(pa.field("element", pa.float64())),
 }
 VALUES: dict[str, st.SearchStrategy[Value]] = {
     "double": st.floats(allow_nan=False),
@@ -31,6 +35,8 @@ VALUES: dict[str, st.SearchStrategy[Value]] = {
     "boolean": st.booleans(),
     "string": st.text(max_size=5),
     "timestamp": st.integers(0, 2**51),
+    "date": st.integers(-719162, 2932896),
+    "array<double>": st.lists(st.none() | st.floats(allow_nan=False), max_size=9),
 }
 
 
@@ -144,3 +150,32 @@ def test_the_schema_of_a_frame() -> None:
         row_schema(frame, ["d"])
     with pytest.raises(SchemaError, match="no column 'x'"):
         row_schema(frame, ["a", "x"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "is_served"),
+    [
+        ("date", -719162, True),
+        ("date", 2932896, True),
+        ("date", -719163, False),
+        ("date", 2932897, False),
+        ("timestamp", 253402300799999999, True),
+        ("timestamp", 253402300800000000, False),
+    ],
+)
+def test_times_that_no_reader_could_give_back_are_refused(kind: str, value: int, is_served: bool) -> None:
+    whole = pa.int32() if kind == "date" else pa.int64()
+    batch = batch_of(die_x=pa.array([1, 2]), f=pa.array([None, value], whole).cast(ARROW[kind]))
+    found = chunks(view_of(RowSchema(("f",), (kind,)), ("die_x",)), [batch])
+    if is_served:
+        assert len(next(found).rows) == 2
+    else:
+        with pytest.raises(SchemaError, match="outside of the years 1 to 9999"):
+            next(found)
+
+
+def test_dates_are_keys() -> None:
+    batch = batch_of(day=pa.array([date(2025, 3, 3), date(1, 1, 1), None]), f=pa.array([1, 2, 3], pa.int64()))
+    (chunk,) = chunks(view_of(RowSchema(("f",), ("long",)), ("day",)), [batch])
+    assert [key for key, _ in chunk.rows] == [encode_key([date(2025, 3, 3)]), encode_key([date(1, 1, 1)])]
+    assert (chunk.key_types, chunk.without_key) == (("date",), 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from datetime import date, datetime
 
 import numpy as np
 import pytest
@@ -24,6 +25,8 @@ VALUES: dict[str, st.SearchStrategy[Value]] = {
     "boolean": st.booleans(),
     "string": st.text(),
     "timestamp": st.integers(-(2**63), 2**63 - 1),
+    "date": st.integers(-(2**31), 2**31 - 1),
+    "array<double>": st.lists(st.none() | st.floats(), max_size=9),
 }
 
 
@@ -36,6 +39,8 @@ def schema_and_row(draw: st.DrawFn) -> tuple[RowSchema, list[Value]]:
 
 
 def same(found: Value, wanted: Value) -> bool:
+    if isinstance(wanted, list) and isinstance(found, list):
+        return len(wanted) == len(found) and all(same(f, w) for f, w in zip(found, wanted, strict=True))
     if isinstance(wanted, float) and isinstance(found, float):
         return struct.pack("d", found) == struct.pack("d", wanted) or (math.isnan(found) and math.isnan(wanted))
     return type(found) is type(wanted) and found == wanted
@@ -63,6 +68,28 @@ def test_a_row_as_bytes_is_what_the_docstring_says() -> None:
     assert row_codec(schema).encode([-0.0, "µ", None, True]) == wanted
 
 
+def test_dates_and_arrays_as_bytes() -> None:
+    kinds = ("array<double>", "date", "string", "array<double>", "array<double>")
+    row: list[Value] = [[1.5, None], -1, "x", None, []]
+    wanted = bytes([0b1000]) + struct.pack("<i", -1)
+    wanted += b"\2\0\0\0" + bytes([0b10]) + struct.pack("<dd", 1.5, 0.0) + b"\1\0\0\0x" + bytes(8)
+    codec = row_codec(RowSchema(("p", "day", "note", "q", "empty"), kinds))
+    assert codec.encode(row) == wanted
+    assert codec.decode(wanted) == tuple(row)
+    assert codec.decode_rows(wanted * 3) == [tuple(row)] * 3
+    huge = wanted[:5] + b"\xff\xff\xff\xff" + wanted[9:]
+    with pytest.raises(SchemaError, match="export the service again"):
+        codec.decode(huge)
+
+
+def test_a_date_is_a_key_and_no_other() -> None:
+    days = [date(1, 1, 1), date(1969, 12, 31), date(1970, 1, 1), date(9999, 12, 31)]
+    assert len({encode_key([day]) for day in days}) == len(days)
+    assert encode_key([date(1970, 1, 2)]) not in (encode_key([1]), encode_key(["1970-01-02"]))
+    with pytest.raises(RequestError, match="Hint: floats, bools and times"):
+        encode_key([datetime(1970, 1, 2)])
+
+
 def test_the_ninth_column_has_its_own_null_bit() -> None:
     codec = row_codec(RowSchema(tuple("abcdefghi"), ("int",) * 9))
     assert codec.decode(codec.encode([*range(8), None])) == (*range(8), None)
@@ -82,6 +109,11 @@ def test_the_ninth_column_has_its_own_null_bit() -> None:
         ("boolean", 1),
         ("string", 3),
         ("timestamp", 1.5),
+        ("date", 2**31),
+        ("date", "2025-03-03"),
+        ("array<double>", 1.5),
+        ("array<double>", [1]),
+        ("double", [1.5]),
     ],
 )
 def test_a_value_that_the_type_cannot_hold_is_refused(kind: str, value: Value) -> None:
