@@ -17,7 +17,7 @@ from fs_spark import names as n
 from fs_spark.conflicts import SWAPS, pause
 from fs_spark.errors import ConfigError, FeatureNotFoundError, TableConflictError, did_you_mean
 from fs_spark.features.definition import View
-from fs_spark.features.read_view import read_view
+from fs_spark.features.read_view import read_view, with_about
 from fs_spark.schemas import REGISTRY
 from fs_spark.tables import Tables
 from fs_spark.transforms.bindings import ProductBinding, read_binding
@@ -172,6 +172,9 @@ class Registry:
             elif row["product_id"] not in state.bindings.setdefault(key, {}):  # the first binding stands
                 state.bindings[key][row["product_id"]] = read_binding(row["body"])
                 state.binding_digests.setdefault(key, {})[row["product_id"]] = row["digest"]
+        for key, about in state.about.items():
+            if key in state.versions and about:
+                state.versions[key] = with_about(state.versions[key], about)
         return state
 
     def add(self, state: RegistryState, entries: Sequence[Entry]) -> RegistryState:

@@ -4,9 +4,29 @@ from __future__ import annotations
 
 import json
 
-from fs_spark.features.definition import View
+from pydantic import TypeAdapter
+
+from fs_spark.features.definition import FeatureNote, View
+from fs_spark.features.expectations import Expectation
+from fs_spark.features.spans import Span
 from fs_spark.features.table_view import TableView
 from fs_spark.features.view import FeatureView
+
+
+def with_about(view: View, text: str) -> View:
+    """The view with what its text said beside the definition, as `about` of it gave."""
+    told = json.loads(text)
+    given = {
+        "description": told.get("description", ""),
+        "owner": told.get("owner", ""),
+        "tags": tuple(told.get("tags", ())),
+        "sla": TypeAdapter(Span | None).validate_python(told.get("sla")),
+        "expectations": tuple(Expectation.model_validate(one) for one in told.get("expectations", ())),
+    }
+    if isinstance(view, TableView):
+        notes = told.get("notes", {})
+        given["column_notes"] = {name: FeatureNote.model_validate(note) for name, note in notes.items()}
+    return view.model_copy(update=given)
 
 
 def read_view(text: str) -> View:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.storagelevel import StorageLevel
 
 from fs_spark import names as n
 from fs_spark.errors import RequestError, without_secrets
@@ -93,17 +94,25 @@ class _Pinned:
     records: tuple[ViewRecord, ...]
     made_from: Mapping[str, Any]
 
-    def rows(self, tables: Tables, state: RegistryState) -> DataFrame:
+    def rows(self, tables: Tables, due: Mapping[str, DataFrame]) -> DataFrame:
         """All rows of the version, and of states those that become due behind its watermark too."""
         record = self.records[0]
-        rows = tables.read(self.view.table, record.delta_version)
         wanted = [*self.view.keys, *TIMES, n.SEQUENCE, *record.times]
         wanted += dict.fromkeys(column for one in self.records for column in one.schema.names)
-        rows = rows.select(*wanted)
-        if record.until_us is None:
-            return rows
-        assert isinstance(self.view, TableView)
-        return rows.unionByName(due_rows(tables, state, self.view, self.made_from, record.until_us).select(*wanted))
+        rows = tables.read(self.view.table, record.delta_version).select(*wanted)
+        return rows.unionByName(due[self.view.table].select(*wanted)) if self.view.table in due else rows
+
+
+def _due(tables: Tables, state: RegistryState, pinned: Sequence[_Pinned]) -> dict[str, DataFrame]:
+    """By table, what becomes due in views of states: computed once, however many records hold it."""
+    found: dict[str, DataFrame] = {}
+    for one in pinned:
+        until_us = one.records[0].until_us
+        if until_us is not None and one.view.table not in found:
+            assert isinstance(one.view, TableView)
+            rows = due_rows(tables, state, one.view, one.made_from, until_us)
+            found[one.view.table] = rows.persist(StorageLevel.DISK_ONLY)
+    return found
 
 
 def _sla_us(state: RegistryState, view: View) -> int | None:
@@ -126,10 +135,9 @@ def _standing(tables: Tables, view: View) -> tuple[int, dict[str, Any]]:
     return version, made_from
 
 
-def _pinned(tables: Tables, state: RegistryState, chosen: ChosenView, at_us: int) -> _Pinned:
-    """A view at its newest version; columns of the newest known value are records of their own."""
-    view = chosen.view
-    version, made_from = _standing(tables, view)
+def _pinned(state: RegistryState, chosen: ChosenView, standing: tuple[int, dict[str, Any]], at_us: int) -> _Pinned:
+    """A view at a version, in one role; columns of the newest known value are records of their own."""
+    view, (version, made_from) = chosen.view, standing
     sla_us, from_us = _sla_us(state, view), at_us
     fresh_us: int | None = at_us
     until_us: int | None = None
@@ -216,7 +224,8 @@ def export_service(
     chosen = choose_views(service.features, state, roles=service.roles)
     require_materialized(tables, chosen)
     _check_keys(chosen)
-    pinned = [_pinned(tables, state, one, at_us) for one in chosen]
+    standing = {view.table: _standing(tables, view) for view in {one.view.table: one.view for one in chosen}.values()}
+    pinned = [_pinned(state, one, standing[one.view.table], at_us) for one in chosen]
     record = ServiceRecord(service.name, tuple(record for one in pinned for record in one.records))
     versions = {view.label: view.delta_version for view in record.views}
     if not url.startswith("sqlite:///"):
@@ -226,16 +235,22 @@ def export_service(
     if found is not None and ServiceRecord.from_json(found[1]).covers(record):
         return ExportReport(service.name, url, {}, versions, current=True)
 
+    due = _due(tables, state, pinned)
+
     def rows() -> Iterator[ViewRows]:
         for one in pinned:
-            stored = one.rows(tables, state)
+            stored = one.rows(tables, due)
             count = tables.row_count(one.view.table, one.records[0].delta_version)
             for view in one.records:
                 log.info("%s: reading the newest rows at Delta version %d", view.label, view.delta_version)
                 held = _held(stored, view, at_us)
                 yield ViewRows(view.label, view.keys, view.schema, view.delta_version, _arrow(held, count))
 
-    report = writer.publish(record, rows(), seen=found[0] if found is not None else 0)
+    try:
+        report = writer.publish(record, rows(), seen=found[0] if found is not None else 0)
+    finally:
+        for frame in due.values():
+            frame.unpersist()
     if report.overtaken:
         log.info("%s: another export has published newer rows meanwhile, which stand", service.name)
     else:

@@ -63,7 +63,7 @@ def reader(tmp_path: Path) -> Iterator[OnlineReader]:
     states = [("c1", 40, 40, 38, 5), ("c1", 60, 60, 55, 4), ("c1", 70, 70, None, 0), ("c2", 20, 20, 20, 1)]
     words = [("c1", 30, 30, 30, "a"), ("c1", 60, 60, 55, "b")]
     prices = [("i1", 10, 10, None, 1.0), ("i1", 60, 65, None, 2.0), ("i1", 90, 90, 100, 3.0)]
-    tables = (states, words, prices)
+    tables: tuple[list[tuple[Any, ...]], ...] = (states, words, prices)
     store.publish(SHOP, [rows_of(view, rows) for view, rows in zip(SHOP.views, tables, strict=True)])
     with open_online(f"sqlite:///{store.path}") as reader:
         yield reader
@@ -180,7 +180,7 @@ def test_a_record_tells_its_faults() -> None:
         (dataclasses.replace(EVENTS, sla_us=48), {"from_us": 52, "fresh_us": 52}, False),
     ],
 )
-def test_what_covers_a_later_export(view: ViewRecord, moments: dict[str, int], is_covered: bool) -> None:
+def test_what_covers_a_later_export(view: ViewRecord, moments: dict[str, Any], is_covered: bool) -> None:
     mine, theirs = ServiceRecord("s", (view,)), ServiceRecord("s", (dataclasses.replace(view, **moments),))
     assert mine.covers(theirs) is is_covered
     assert not mine.covers(dataclasses.replace(theirs, service="t"))
