@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fs_spark.errors import ExpressionError
 from fs_spark.features.expressions.functions import BY_NAME
@@ -13,6 +13,9 @@ from fs_spark.features.expressions.tree import Call, Column, Node, canonical, su
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+_UNREADABLE: Final = frozenset({"array<double>"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,8 @@ def _in_python(tree: Node) -> list[str]:
 def parse_expression(text: str, columns: Mapping[str, str]) -> Expression:
     """The expression of a text.
 
-    `columns` are the names that it may read, with their types. A name with dots, `m.vdd`, may be written in full, or as
+    `columns` are the names that it may read, with their types; those of a type that expressions do not have, such as
+    array<double>, are not visible. A name with dots, `m.vdd`, may be written in full, or as
     `vdd` where no other input has a column of that name.
 
     Raises     ExpressionError: what is wrong, where in the text, and what may be meant
@@ -84,7 +88,7 @@ def parse_expression(text: str, columns: Mapping[str, str]) -> Expression:
     >>> product.evaluate({"VDD": pa.array([1.5, 1e308]), "idd": pa.array([2, 10], pa.int32())}, rows=2).to_pylist()
     [3.0, None]
     """
-    return _expression(parsed(text, columns))
+    return _expression(parsed(text, {name: dtype for name, dtype in columns.items() if dtype not in _UNREADABLE}))
 
 
 def _expression(tree: Node) -> Expression:
