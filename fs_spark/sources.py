@@ -11,7 +11,6 @@ import glob
 import json
 import logging
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -188,6 +187,3 @@ def _refuse_doubles(rows: DataFrame, source: SourceText) -> None:
             "Hint: name its `event`, or more of its columns as keys"
         )
 
-
-def needed_sources(sources: Mapping[str, SourceText], names: set[str]) -> list[SourceText]:
-    return [sources[name] for name in sorted(names) if name in sources]

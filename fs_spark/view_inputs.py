@@ -56,7 +56,11 @@ def input_state(
             f"its input {one.name} v{one.version} was never materialized. Hint: run `fs-spark materialize`"
         )
     version, made_from = tables.standing(one.table)
-    return InputState({one.table: version}, made_from.get("watermark"))
+    if "watermark" in made_from or one.knowledge == "static":
+        return InputState({one.table: version}, made_from.get("watermark"))
+    known = F.greatest(F.unix_micros(n.EVENT_TIMESTAMP), F.unix_micros(n.AVAILABLE_TIMESTAMP))
+    newest = tables.read(one.table, version).agg(F.max(known)).collect()[0][0]  # a spatial view's commit does not say
+    return InputState({one.table: version}, newest)
 
 
 def input_frame(

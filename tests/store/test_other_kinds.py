@@ -1,0 +1,157 @@
+"""Views of other kinds over tester files: attempts as a source, and views of spatial views."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from fs_spark import FeatureStore
+from tests.oracles import state_views
+from tests.oracles.sources import Source, watermark
+from tests.oracles.state_views import StateView, Statistic, Window
+from tests.stores import new_folder, open_store, rows, versions, write_lot
+from tests.views.histories import same, us
+
+HOUR = 3_600_000_000
+VIEWS: dict[str, Any] = {
+    "site_recent": {
+        "entity": "tester_site",
+        "transform": {"kind": "rolling", "source": "attempts", "parameters": ["vdd"]},
+        "features": [
+            {"column": "vdd", "statistics": ["mean", "std", "count"], "windows": ["1 h", "20 r"]},
+            {"column": "hard_bin", "statistics": ["distinct"], "windows": ["1 h"]},
+        ],
+    },
+    "lot_yield": {
+        "entity": "lot",
+        "transform": {"kind": "aggregate", "source": "attempts", "attempts": "latest"},
+        "features": [{"statistics": "rows"}, {"column": "passed", "statistics": [{"share": True}], "name": "yield"}],
+    },
+    "device_derived": {
+        "entity": "die",
+        "transform": {"kind": "expressions", "view": "die_measured"},
+        "features": {"power": "vdd * idd", "efficiency": "freq / power"},
+        "terms": {"degree": 2, "of": ["vdd", "idd"]},
+    },
+    "lot_recent": {
+        "entity": "lot",
+        "transform": {"kind": "rolling", "view": "die_measured"},
+        "features": [{"column": "vdd", "statistics": "mean", "windows": "50 r"}],
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def store(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[FeatureStore, Path]:
+    folder = new_folder(tmp_path_factory.mktemp("kinds"))
+    for name, text in VIEWS.items():
+        body = yaml.safe_dump({"name": name, "version": "1.0", **text}, sort_keys=False)
+        (folder / "conf" / "views" / f"{name}.yaml").write_text(body)
+    opened = open_store(folder, spark)
+    opened.ingest(write_lot(folder / "in", 1))
+    opened.apply()
+    opened.materialize()
+    opened.ingest(write_lot(folder / "in", 2, wafers=1))
+    opened.materialize()
+    return opened, folder
+
+
+def attempts(store: FeatureStore, spark: SparkSession) -> list[dict[str, Any]]:
+    """Delivered attempts with `vdd` as the view of measured values has it."""
+    tests = store.table("die_tests").drop("attempt", "is_first", "is_final")
+    sequence = (F.col("touchdown").cast("bigint") * 2**32 + F.col("part_index")).alias("sequence")
+    measured = store.table("die_measured").select(
+        "lot_id", "wafer_id", "die_x", "die_y", "event_timestamp", "sequence", "vdd"
+    )
+    keys = ["lot_id", "wafer_id", "die_x", "die_y", "event_timestamp", "sequence"]
+    joined = tests.withColumn("sequence", sequence).join(measured, keys, "left")
+    found = []
+    for row in joined.toArrow().to_pylist():
+        found.append({**row, "event": us(row["event_timestamp"]), "available": us(row["available_timestamp"])})
+    return found
+
+
+def differing(found: list[dict[str, Any]], wanted: list[dict[str, Any]], keys: tuple[str, ...]) -> list[Any]:
+    def by_place(listed: list[dict[str, Any]]) -> dict[tuple[Any, ...], Mapping[str, Any]]:
+        return {(*(row[k] for k in keys), row["event_timestamp"]): row for row in listed}
+
+    ours, theirs = by_place(found), by_place(wanted)
+    odd: list[Any] = sorted(set(ours) ^ set(theirs), key=str)
+    return odd + [
+        (place, name, ours[place][name], value)
+        for place in set(ours) & set(theirs)
+        for name, value in theirs[place].items()
+        if not same(ours[place][name], value)
+    ]
+
+
+def stored(store: FeatureStore, view: str) -> list[dict[str, Any]]:
+    times = ("event_timestamp", "available_timestamp", "last_event_timestamp", "unit_from")
+    return [{k: us(v) if k in times else v for k, v in row.items()} for row in store.table(view).toArrow().to_pylist()]
+
+
+DIE = ("lot_id", "wafer_id", "die_x", "die_y")
+READS = ("vdd", "hard_bin", "passed", "tester", "head", "site")
+
+
+def test_statistics_of_a_site_equal_the_oracle(store: tuple[FeatureStore, Path], spark: SparkSession) -> None:
+    delivered = attempts(store[0], spark)
+    source = Source(keys=DIE, reads=READS, order=("run_id", "part_index"), attempts="first", insertion="1")
+    hour, twenty = Window(HOUR), Window(last=20)
+    names = {"1h": hour, "20r": twenty}
+    statistics = [
+        Statistic(f"vdd__{kind}_{end}", kind, "vdd", window)
+        for kind in ("mean", "std", "count")
+        for end, window in names.items()
+    ]
+    statistics.append(Statistic("hard_bin__distinct_1h", "distinct", "hard_bin", hour))
+    until = watermark([row for row in delivered if row["insertion"] == "1"], source)
+    groups = {key: key for key in ("tester", "head", "site")}
+    wanted = state_views.state_rows(delivered, StateView(source, groups, tuple(statistics)), until)
+    assert len(wanted) > 200
+    assert differing(stored(store[0], "site_recent"), wanted, ("tester", "head", "site"))[:5] == []
+
+
+def test_a_lots_latest_attempts_so_far_equal_the_oracle(store: tuple[FeatureStore, Path], spark: SparkSession) -> None:
+    delivered = attempts(store[0], spark)
+    source = Source(keys=DIE, reads=READS, order=("run_id", "part_index"), attempts="latest", insertion="1")
+    statistics = (Statistic("rows", "rows"), Statistic("yield__share_true", "share", "passed", option=True))
+    until = watermark([row for row in delivered if row["insertion"] == "1"], source)
+    wanted = state_views.state_rows(delivered, StateView(source, {"lot_id": "lot_id"}, statistics), until)
+    assert differing(stored(store[0], "lot_yield"), wanted, ("lot_id",))[:5] == []
+
+
+def test_values_of_views_are_computed_row_by_row(store: tuple[FeatureStore, Path]) -> None:
+    keys = [*DIE, "event_timestamp", "available_timestamp", "sequence"]
+    measured = store[0].table("die_measured")
+    both = store[0].table("device_derived").join(measured, keys)
+    assert both.count() == measured.count() > 300
+    wrong = both.where(
+        "NOT (power <=> vdd * idd AND efficiency <=> freq / (vdd * idd) AND vdd__pow2 <=> vdd * vdd "
+        "AND vdd__x__idd <=> vdd * idd)"
+    )
+    assert wrong.count() == 0
+
+
+def test_a_view_over_a_spatial_view_reaches_its_newest_row(store: tuple[FeatureStore, Path]) -> None:
+    newest = store[0].table("die_measured").groupBy("lot_id").agg(F.max("available_timestamp").alias("newest"))
+    reached = store[0].table("lot_recent").groupBy("lot_id").agg(F.max("event_timestamp").alias("reached"))
+    both = newest.join(reached, "lot_id").collect()
+    assert len(both) == 2
+    assert all(row["reached"] == row["newest"] for row in both)
+
+
+def test_incremental_equals_full(store: tuple[FeatureStore, Path]) -> None:
+    opened, folder = store
+    before, tables = versions(folder), {name: rows(opened.table(name)) for name in VIEWS}
+    assert {view.units_changed for view in opened.materialize().views} == {0}
+    full = opened.materialize(list(VIEWS), full=True)
+    assert {(view.units_changed, view.units_removed) for view in full.views} == {(0, 0)}
+    assert versions(folder) == before
+    assert {name: rows(opened.table(name)) for name in VIEWS} == tables
