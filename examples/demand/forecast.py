@@ -59,18 +59,24 @@ def request() -> LabelRequest:
 
 def run(folder: Path, spark: SparkSession | None = None) -> Errors:
     """Builds the training set and gives the errors of a model and of the naive forecast."""
-    from sklearn.ensemble import HistGradientBoostingRegressor
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
     store = FeatureStore.open(prepare(folder), spark)
     store.apply()
     store.materialize()
     rows = store.training_set(store.spine(request()), ["demand"], name="next_week").to_pandas()
     rows["is_holiday"] = rows["is_holiday"].fillna(False).astype(float)
-    inputs = [c for c in rows.columns if c.startswith("quantity__") or c in ("temperature", "weekday", "is_holiday")]
-    learn, test = (rows[rows["split"] == side] for side in ("learn", "test"))
-    model = HistGradientBoostingRegressor(random_state=0)
-    model.fit(learn[inputs].astype(float), learn["next_week"])
-    told = model.predict(test[inputs].astype(float))
+    month = rows["quantity__mean_28d"]  # all is learned in proportion to it, so that items are alike
+    relative = rows[[f"quantity__mean_{days}d" for days in (7, 14, 365)]].div(month, axis=0)
+    relative["slope"] = 7 * rows["quantity__slope_28d"] / month
+    relative[["temperature", "is_holiday", "weekday"]] = rows[["temperature", "is_holiday", "weekday"]]
+    learns, tests = (rows["split"] == side for side in ("learn", "test"))
+    learn, test = rows[learns], rows[tests]
+    model = make_pipeline(StandardScaler(), Ridge(1.0))
+    model.fit(relative[learns].astype(float), (learn["next_week"] / (7 * month[learns])).astype(float))
+    told = model.predict(relative[tests].astype(float)) * (7 * month[tests]).astype(float)
     errors = Errors(
         model=float(abs(told - test["next_week"]).mean()),
         naive=float(abs(test["quantity__sum_7d"].astype(float) - test["next_week"]).mean()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,8 +69,15 @@ def plain(column: pa.ChunkedArray, dtype: str) -> list[object]:
     return [None if gone else int(bits) for gone, bits in zip(missing, whole, strict=True)]
 
 
+@pytest.fixture
+def own_session(spark: SparkSession) -> Iterator[SparkSession]:
+    """A session with settings of its own; afterwards types are read by the shared one's settings again."""
+    yield spark.newSession()
+    spark.createDataFrame([(0,)], "n int")  # makes its session the active one
+
+
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_the_same_bits(spark: SparkSession, settings: str) -> None:
+def test_the_same_bits(own_session: SparkSession, settings: str) -> None:
     rng = random.Random(26)
     given_rows = rows(rng, ROWS)
     columns = arrays(given_rows)
@@ -77,7 +85,7 @@ def test_the_same_bits(spark: SparkSession, settings: str) -> None:
     examples = [function.example for function in FUNCTIONS if not function.needs_python]
     expressions = [parse_expression(text, TYPES) for text in [*BY_HAND, *examples, *list(TYPES), *texts]]
 
-    session = spark.newSession()
+    session = own_session
     for name, value in SETTINGS[settings].items():
         session.conf.set(name, value)
     inner = pa.StructArray.from_arrays([columns["m.z"]], ["z"])

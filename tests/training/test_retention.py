@@ -345,6 +345,7 @@ def test_the_views_of_the_registry_are_the_stores_own(safe: Tables, monkeypatch:
 
     class State:
         versions = {("die_extra", "1.0"): View()}
+        buckets: dict[str, int] = {}
 
     monkeypatch.setattr(Registry, "state", lambda self: State())
     assert outcome(vacuum(safe), "die_extra__v1_0").files == 0
