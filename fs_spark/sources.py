@@ -186,4 +186,3 @@ def _refuse_doubles(rows: DataFrame, source: SourceText) -> None:
             f"source {source.name} has no event, so that each key has one row, but {key} has {doubles[0]['count']}.\n"
             "Hint: name its `event`, or more of its columns as keys"
         )
-
