@@ -22,11 +22,10 @@ def label_spine(tables: Tables, registry: Registry, config: Configuration, reque
     Raises     RequestError where a source cannot answer it, before any table changes, or holds no rows
     """
     plan = plan_of_labels(request, config.sources)
-    registered = registry.state()
     states: dict[str, SourceState] = {}
     for source in (plan.asked, plan.counted):
         if source.name not in states:
-            states[source.name] = bring_in(tables, registry, registered, source, config.folder)
+            states[source.name] = bring_in(tables, registry, source, config.folder)
             if states[source.name].watermark_us is None:
                 raise RequestError(
                     f"source {source.name} holds no rows{' that pass its filter' if source.filter else ''}.\n"

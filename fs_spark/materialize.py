@@ -93,7 +93,7 @@ class _Run:
                 for one in view.inputs:
                     if isinstance(one, SourceInput) and one.name == name:
                         _check_reading(view, one, text.meaning([c for c in one.columns if c in text.columns]))
-            self.sources[name] = bring_in(self.tables, self.registry, self.state, text, self.config.folder)
+            self.sources[name] = bring_in(self.tables, self.registry, text, self.config.folder)
 
     def view(self, view: View, *, full: bool) -> ViewOutcome:
         for attempt in range(SWAPS):

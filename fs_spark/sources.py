@@ -24,7 +24,7 @@ from fs_spark import names as n
 from fs_spark.conflicts import SWAPS, pause
 from fs_spark.errors import ExpectationError, RequestError, SchemaError, TableConflictError
 from fs_spark.features.source import SourceText
-from fs_spark.registry import Registry, RegistryState
+from fs_spark.registry import Registry
 from fs_spark.schemas import source_layout
 from fs_spark.tables import Tables
 from fs_spark.transforms.expected import broken_claims, claim_counts
@@ -91,16 +91,7 @@ def _read(tables: Tables, source: SourceText, place: str) -> DataFrame:
         ) from fault
 
 
-def source_state(tables: Tables, name: str) -> SourceState | None:
-    """A source as the store has it, None where it was never brought in."""
-    table = f"source__{name}"
-    if not tables.exists(table):
-        return None
-    version, made_from = tables.standing(table)
-    return SourceState(name, table, version, made_from.get("watermark"))
-
-
-def bring_in(tables: Tables, registry: Registry, state: RegistryState, source: SourceText, folder: Path) -> SourceState:
+def bring_in(tables: Tables, registry: Registry, source: SourceText, folder: Path) -> SourceState:
     """Brings a source's rows up to what its place holds now.
 
     Raises     RequestError where its place holds nothing, SchemaError where its columns or values are not as declared,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -101,12 +100,3 @@ def _unit_keys(tables: Tables, one: Input) -> tuple[str, ...]:
         return UNIT_KEYS
     assert isinstance(one, ViewInput)
     return tuple(one.keys)[:2]
-
-
-_STARTS: Final = "__starts"
-
-
-def known_from(rows: DataFrame) -> DataFrame:
-    """With `__starts`, the instant in microseconds from which a row is known and counts."""
-    event, available = F.unix_micros(n.EVENT_TIMESTAMP), F.unix_micros(n.AVAILABLE_TIMESTAMP)
-    return rows.withColumn(_STARTS, F.greatest(event, available))

@@ -37,7 +37,6 @@ class _Resolver:
     done: dict[str, TableView | None] = field(default_factory=dict)
     under_way: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
-    unknown: set[str] = field(default_factory=set)
 
     def find(self, name: str, version: str | None) -> View | None:
         """A view that a text names: of the folder, else of the registry."""
@@ -80,7 +79,6 @@ class _Resolver:
         if self.registered is None:  # what the folder does not have may be registered
             waiting = [text for _, text in faults if text.endswith("is not known") and text.startswith("view ")]
             if waiting and len(waiting) == len(faults):
-                self.unknown.add(name)
                 faults = []
         self.faults += [f"{placed.place(path)}: {name}: {text}" for path, text in faults]
         self.done.setdefault(name, view)

@@ -30,6 +30,7 @@ from tests.perf import spatial as spatial_perf
 from tests.perf import stdf as stdf_perf
 from tests.perf import verbs as verbs_perf
 from tests.perf import views as views_perf
+from tests.perf import windows as windows_perf
 
 BASE_US = 1_700_000_000_000_000
 Measurement = dict[str, Any]
@@ -126,6 +127,7 @@ def verbs(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measureme
 
 def views(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measurement]:
     """Rolling statistics; floors: the rows moved once, Spark's own window functions, a short window."""
+    yield from windows_perf.kernel(measured, scale)
     yield from views_perf.run(spark, folder, best_of, measured, scale)
 
 

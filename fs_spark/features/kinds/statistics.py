@@ -22,7 +22,6 @@ Name = Literal[
 _PLAIN: Final = ("rows", "count", "sum", "mean", "std", "min", "max", "median", "slope", "distinct", "first", "last")
 _OF_NUMBERS: Final = frozenset({"sum", "mean", "std", "min", "max", "median", "quantile", "slope", "ewm"})
 _QUANTILE: Final = re.compile(r"q(\d{1,2})(?:_(\d+))?")
-LARGEST_AGE: Final = timedelta(days=365)
 
 
 class Part(BaseModel):
