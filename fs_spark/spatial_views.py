@@ -23,6 +23,7 @@ from fs_spark.transforms.digest import unit_checksum
 from fs_spark.transforms.kept import only_runs, only_units
 from fs_spark.transforms.spatial import ProductBinding, per_unit_features
 from fs_spark.transforms.units import plan_of_view
+from fs_spark.unit_tables import write_first_rows
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,16 @@ def materialize_spatial_view(
         if lots == []:
             return ViewOutcome(view.qualified, view.table, 0, 0, 0, version, unit)
     log.info("%s: computing %s", view.qualified, "all lots" if lots is None else f"{len(lots)} lots")
-    rows = view_rows(snapshot, view, bindings, lots).persist(StorageLevel.DISK_ONLY)
+    rows = view_rows(snapshot, view, bindings, lots)
+    if tables.is_empty(view.table, version):
+        first = write_first_rows(tables, view.table, rows, based_on=version, units=view.unit_keys, made_from=source)
+        if first is None:
+            log.info("%s: another job has written it meanwhile", view.qualified)
+            return None
+        log.info("%s: %d %ss written, the first ones", view.qualified, first.changed, unit)
+        n_lots = tables.read(view.table, first.version).select(n.LOT_ID).distinct().count()
+        return ViewOutcome(view.qualified, view.table, n_lots, first.changed, 0, first.version, unit)
+    rows = rows.persist(StorageLevel.DISK_ONLY)
     try:
         changed, removed, all_new = _differences(tables.read(view.table, version), view, rows, lots)
         n_lots = len(lots) if lots is not None else len({unit[n.LOT_ID] for unit in [*changed, *removed]})

@@ -146,6 +146,12 @@ class TableReader:
         local = self._local(name, version)
         return local.row_count() if local is not None else None
 
+    def is_empty(self, name: str, version: int | None = None) -> bool:
+        """Whether a table has no row."""
+        local = self._local(name, version)
+        counted = local.row_count() if local is not None else None
+        return not counted if counted is not None else self.read(name, version).isEmpty()
+
     def unreadable(self, name: str, version: int) -> str | None:
         """Why a version cannot be read, None where it can: its log and, as far as Arrow sees them, its data files."""
         if self._properties(name) is None:

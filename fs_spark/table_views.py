@@ -10,7 +10,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.storagelevel import StorageLevel
 
-from fs_spark.features.table_view import TableView, ViewInput
+from fs_spark.features.table_view import UNIT_KEYS, TableView, ViewInput
 from fs_spark.outcomes import ViewOutcome
 from fs_spark.registry import Registry, RegistryState
 from fs_spark.schemas import view_layout
@@ -19,7 +19,7 @@ from fs_spark.tables import Tables
 from fs_spark.transforms.expected import broken_claims, claim_counts
 from fs_spark.transforms.kinds import COMPUTATIONS, Reach, Scope
 from fs_spark.transforms.unit_columns import buckets_for
-from fs_spark.unit_tables import replace_units
+from fs_spark.unit_tables import replace_units, write_first_rows
 from fs_spark.view_inputs import InputState, input_changes, input_frame, input_state
 
 log = logging.getLogger(__name__)
@@ -128,6 +128,8 @@ def materialize_table_view(
         scope = _scope(tables, view, made_from, inputs, state, counted)
     log.info("%s: computing %s", view.qualified, "all units" if scope is None else "the units that changed")
     rows = table_view_rows(tables, view, versions, reach, state, scope=scope, buckets=counted)
+    if tables.is_empty(view.table, version) and not any(claim.action == "stop" for claim in view.expectations):
+        return _first(tables, view, rows, version, source)
     rows = rows.persist(StorageLevel.DISK_ONLY)
     try:
         warnings, stopping = _unexpected(rows, view)
@@ -149,6 +151,19 @@ def materialize_table_view(
         return None
     log.info("%s: %d units written, %d removed", view.qualified, written.changed, written.removed)
     return _outcome(view, written.version, written.changed, written.removed, warnings)
+
+
+def _first(
+    tables: Tables, view: TableView, rows: DataFrame, version: int, source: dict[str, Any]
+) -> ViewOutcome | None:
+    """The first rows of a view, of which nothing is expected that would keep them from being written."""
+    written = write_first_rows(tables, view.table, rows, based_on=version, units=UNIT_KEYS, made_from=source)
+    if written is None:
+        log.info("%s: another job has written it meanwhile", view.qualified)
+        return None
+    warnings, _ = _unexpected(tables.read(view.table, written.version), view)
+    log.info("%s: %d units written, the first ones", view.qualified, written.changed)
+    return _outcome(view, written.version, written.changed, 0, warnings)
 
 
 def _unexpected(rows: DataFrame, view: TableView) -> tuple[tuple[str, ...], list[str]]:

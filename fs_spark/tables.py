@@ -99,6 +99,7 @@ class Tables(TableReader):
             "delta.enableInCommitTimestamps": "true",
             "delta.enableDeletionVectors": str(layout.replaced_in_place).lower(),
             **({"delta.enableChangeDataFeed": "true"} if layout.has_change_feed else {}),
+            **({"delta.dataSkippingStatsColumns": ",".join(layout.statistics)} if layout.statistics else {}),
         }
         listed = ", ".join(f"'{key}' = '{value}'" for key, value in properties.items())
         clustered = f"CLUSTER BY ({', '.join(layout.cluster_by)})" if layout.cluster_by else ""

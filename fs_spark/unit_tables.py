@@ -84,6 +84,19 @@ def replace_units(
         differing.unpersist()
 
 
+def write_first_rows(
+    tables: Tables, name: str, rows: DataFrame, *, based_on: int, units: Sequence[str], made_from: dict[str, Any]
+) -> Written | None:
+    """Writes rows where the table has none yet: nothing to compare them with, so that they are computed only once.
+
+    None where another job wrote the table since `based_on`: look again.
+    """
+    version = tables.swap(name, rows, based_on=based_on, made_from=made_from)
+    if version is None:
+        return None
+    return Written(tables.read(name, version).select(*units).distinct().count(), 0, version)
+
+
 def _condition(units: DataFrame) -> str:
     """Names these units in SQL, span by span; a span has at most as many as there are buckets."""
     told = units.groupBy(UNIT_FROM).agg(F.sort_array(F.collect_list(UNIT_BUCKET)).alias("buckets"))

@@ -18,6 +18,11 @@ DieRow = tuple[int, int, int]
 """(y, first x, last x): one unbroken run of dies, a pitch apart."""
 
 
+def place_codes(x: ArrayLike, y: ArrayLike) -> NDArray[np.int64]:
+    """One number for each place, in the order of (x, y)."""
+    return (np.asarray(x, np.int64) << 32) + (np.asarray(y, np.int64) + (1 << 31))
+
+
 def _modal_step(values: NDArray[np.int64]) -> int:
     """The commonest step between neighboring coordinates; 1 where there is none. Ties go to the smaller step."""
     steps = np.diff(np.unique(values))
@@ -117,9 +122,8 @@ class WaferGeometry:
 
     def outside(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
         """Which dies are not on the map, (n,)."""
-        known = {(int(a), int(b)) for a, b in self.dies}
-        pairs = zip(np.asarray(x).tolist(), np.asarray(y).tolist(), strict=True)
-        return np.array([(a, b) not in known for a, b in pairs], bool)
+        known = place_codes(*self.dies.T)
+        return ~np.isin(place_codes(x, y), known)
 
 
 def _corners_fit(dies: NDArray[np.int64], geometry: WaferGeometry) -> bool:

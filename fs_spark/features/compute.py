@@ -80,24 +80,24 @@ def rows_table(arrays: Sequence[NDArray[Any]], plan: Plan) -> pa.Table:
 
 def static_table(dies: pa.Table, geometry: WaferGeometry, plan: Plan) -> pa.Table:
     """One row per distinct place."""
-    places = np.unique(np.stack([integers(dies["die_x"]), integers(dies["die_y"])], axis=1), axis=0)
+    x, y, _ = distinct_places(integers(dies["die_x"]), integers(dies["die_y"]))
     chosen = plan.settings
     values = radial_features(
-        places[:, 0],
-        places[:, 1],
+        x,
+        y,
         geometry=geometry,
         rings=chosen.rings,
         sectors=chosen.sectors,
         edge_exclusion_mm=chosen.edge_exclusion_mm,
     )
-    none = pa.nulls(len(places), UTC_US)
+    none = pa.nulls(len(x), UTC_US)
     return pa.table(
         {
-            "die_x": pa.array(places[:, 0], pa.int32()),
-            "die_y": pa.array(places[:, 1], pa.int32()),
+            "die_x": pa.array(x, pa.int32()),
+            "die_y": pa.array(y, pa.int32()),
             "event_timestamp": none,
             "available_timestamp": none,
-            "sequence": pa.array(np.zeros(len(places)), pa.int64()),
+            "sequence": pa.array(np.zeros(len(x), np.int64)),
             **{f.key: as_arrow(values[f.shown], f.dtype) for f in plan.features},
         }
     )
@@ -106,7 +106,11 @@ def static_table(dies: pa.Table, geometry: WaferGeometry, plan: Plan) -> pa.Tabl
 def _codes(*columns: pa.ChunkedArray) -> Int64:
     """Equal rows of the columns get equal numbers, (n,)."""
     coded = [c.combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False) for c in columns]
-    return np.unique(np.stack(coded, axis=1), axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    codes = np.zeros(len(coded[0]), np.int64)
+    for column in coded:
+        codes = codes * (int(column.max(initial=0)) + 1) + column
+        codes = np.unique(codes, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    return codes
 
 
 def in_order(attempts: pa.Table) -> pa.Table:

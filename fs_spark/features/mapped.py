@@ -13,7 +13,7 @@ from fs_spark.features.settings import SpatialSettings
 from fs_spark.kernels.map import possible_neighbors
 from fs_spark.kernels.radial import radial_features
 from fs_spark.kernels.replay import Int32, Int64, Lattice, distinct_places, make_lattice
-from fs_spark.wafer import WaferGeometry
+from fs_spark.wafer import WaferGeometry, place_codes
 
 Float64 = NDArray[np.float64]
 
@@ -60,11 +60,6 @@ class MappedWafer:
         every, wanted = place_codes(self.lattice.x, self.lattice.y), place_codes(x, y)
         at = np.minimum(np.searchsorted(every, wanted), len(every) - 1)
         return np.where(every[at] == wanted, at, -1).astype(np.int32)
-
-
-def place_codes(x: Int64, y: Int64) -> Int64:
-    """One number for each place, in the order of (x, y)."""
-    return (x << 32) + (y + (1 << 31))
 
 
 def _zones(values: Float64) -> Int32:

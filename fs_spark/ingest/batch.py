@@ -12,7 +12,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, Row
@@ -30,11 +30,15 @@ from fs_spark.tables import Tables, is_one_of
 
 log = logging.getLogger(__name__)
 
+_ROWS_A_FILE: Final = 500_000
+_FEWEST_FILES: Final = 8
+"""So that a table's write is not left to one core, where it has more than a few rows."""
+
 
 def ingest_batch(
-    tables: Tables, task: FileTask, ledger: Ledger, *, anew: Collection[str] = (), dry_run: bool
+    tables: Tables, task: FileTask, ledger: Ledger, *, tasks: int, anew: Collection[str] = (), dry_run: bool
 ) -> tuple[list[Decision], Ledger]:
-    """Reads the task's files and, unless it is a dry run, writes their rows.
+    """Reads the task's files, in so many Spark tasks at most, and, unless it is a dry run, writes their rows.
 
     Where another job changed `files` meanwhile, what becomes of each file is decided anew from what it says now.
     Returns what became of each file, and the ledger as it stands afterwards.
@@ -42,9 +46,9 @@ def ingest_batch(
     Raises     TableConflictError where others were faster again and again
     """
     for _ in range(SWAPS):
-        staged = _stage(tables, task, ledger).persist(StorageLevel.DISK_ONLY)
+        staged = _stage(tables, task, ledger, tasks).persist(StorageLevel.DISK_ONLY)
         try:
-            read = staged.where("kind = 'file'").select("source", "file", "extends", "counts").collect()
+            read = _told(staged).select("source", "told.file", "told.extends", "told.counts").collect()
             decisions, found = _settle(tables, staged, read, ledger, again=task.again, anew=anew, dry_run=dry_run)
         finally:
             staged.unpersist()
@@ -52,6 +56,11 @@ def ingest_batch(
             return decisions, found
         ledger, task = found, replace(task, stored_runs=found.runs)
     raise given_up()
+
+
+def _told(staged: DataFrame) -> DataFrame:
+    """A row for each file, with what tells of it as `told`."""
+    return staged.where("kind = 'file'").select("source", F.get("told", F.lit(0)).alias("told"))
 
 
 def _tells_of_a_new_run(file: Any, before: Mapping[str, Holder], now: Mapping[str, Holder]) -> bool:
@@ -134,13 +143,13 @@ def _commit(
     return tables.swap(n.FILES, update.coalesce(1), based_on=ledger.version, replacing=replacing)
 
 
-def _stage(tables: Tables, task: FileTask, ledger: Ledger) -> DataFrame:
-    """The files, each in a task of its own; Delta tables of dies are read by Spark, and laid out on the driver."""
+def _stage(tables: Tables, task: FileTask, ledger: Ledger, tasks: int) -> DataFrame:
+    """The files, shared out among tasks; Delta tables of dies are read by Spark, and laid out on the driver."""
     delta = {k for k, path in enumerate(task.paths) if os.path.isdir(path)}
     files = [k for k in range(len(task.paths)) if k not in delta]
     staged = None
     if files:
-        numbers = tables.spark.range(0, len(files), 1, len(files))
+        numbers = tables.spark.range(0, len(files), 1, min(tasks, len(files)))
         if delta:
             chosen = F.array(*map(F.lit, files))
             numbers = numbers.select(F.get(chosen, F.col("id").cast("int")).cast("bigint").alias("id"))
@@ -199,25 +208,31 @@ def _write(tables: Tables, staged: DataFrame, kept: Sequence[Decision], ledger: 
     """Adds the rows of these files to the tables, where they count once `files` names the batch."""
     begin(tables, ledger, batch, [d.file[n.FILE_ID] for d in kept])
     chosen = staged.where(F.col("source").isin([d.row["source"] for d in kept]))
-    tests = chosen.where("kind = 'test'").select("test.*")
+    told = _told(chosen)
+    runs, tests = (told.select(F.explode(f"told.{name}").alias("row")).select("row.*") for name in ("runs", "tests"))
     parts = chosen.where("kind = 'part'").select("part.*")
-    named = chosen.where("kind = 'file'").select(F.col("file.file_id"), "named.*")
+    named = told.select("told.file.file_id", "told.named.*")
     frames = {
         n.TESTS: (tests, "tests"),
-        n.WAFER_RUNS: (chosen.where("kind = 'run'").select("run.*"), "runs"),
+        n.WAFER_RUNS: (runs, "runs"),
         n.TEST_RESULTS: (_long_results(parts, named), "results"),
         n.DIE_TESTS: (parts, "parts"),
     }
     expected = {name: sum(d.row["counts"][counted] for d in kept) for name, (_, counted) in frames.items()}
     log.info("writing %s", ", ".join(f"{name} {count}" for name, count in expected.items()))
 
-    def write(names: Sequence[str]) -> None:
-        for name in names:
-            tables.append(name, frames[name][0].withColumn(n.BATCH_ID, F.lit(batch)))
+    def write(name: str) -> None:
+        rows = frames[name][0].withColumn(n.BATCH_ID, F.lit(batch))
+        tables.append(name, rows.coalesce(files_for(expected[name], len(kept))))
 
-    # the long table keeps the cores busy while the small ones wait for their commits
-    filled = [name for name in frames if expected[name]]
-    long = [name for name in filled if name == n.TEST_RESULTS]
-    with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(write, names) for names in (long, [name for name in filled if name not in long])]:
+    # the long tables keep the cores busy while the small ones wait for their commits
+    filled = sorted((name for name in frames if expected[name]), key=lambda name: -expected[name])
+    with ThreadPoolExecutor(max(len(filled), 1)) as pool:
+        for done in [pool.submit(write, name) for name in filled]:
             done.result()
+
+
+def files_for(rows: int, parts: int) -> int:
+    """In how many files to write rows that come in so many parts: many small ones cost every later reader."""
+    few = 1 if rows < 10_000 else _FEWEST_FILES
+    return max(min(parts, max(few, -(-rows // _ROWS_A_FILE))), 1)

@@ -8,6 +8,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +29,11 @@ from fs_spark.tables import Tables
 
 log = logging.getLogger(__name__)
 
+_TABLES_AT_ONCE: Final = 3
 TABLES: Final = (n.FILES, n.WAFER_RUNS, n.DIE_TESTS, n.TESTS, n.TEST_RESULTS, n.BATCHES)
+_FEWEST_TASKS: Final = 8
+_TASK_BYTES: Final = 16 << 20
+"""A Spark task costs a tenth of a second whatever it reads: small files share one."""
 _BATCH_BYTES: Final = 4 << 30
 """Estimated decompressed bytes of a batch: what a job that dies has to read again, and what is staged on disk."""
 _PACKED_RATIO: Final = 10  # STDF files pack to a tenth
@@ -126,8 +131,8 @@ def ingest(
     )
     anew = miscounted(tables, ledger, paths) if ledger is not None else {}
     if not dry_run:
-        for name in TABLES:
-            tables.create(name, LAYOUTS[name])
+        with ThreadPoolExecutor(_TABLES_AT_ONCE) as pool:  # each takes Delta a second, most of it waiting
+            list(pool.map(lambda name: tables.create(name, LAYOUTS[name]), TABLES))
     if ledger is None or ledger.version < 0:
         ledger = Ledger.read(tables)
     log.info("reading %d files, %d are known", len(paths), len(ledger.files))
@@ -150,7 +155,8 @@ def ingest(
             follow_links=config.store.follow_links,
             again=again,
         )
-        decisions, ledger = ingest_batch(tables, task, ledger, anew=anew, dry_run=dry_run)
+        tasks = max(_FEWEST_TASKS, -(-size // _TASK_BYTES))
+        decisions, ledger = ingest_batch(tables, task, ledger, tasks=tasks, anew=anew, dry_run=dry_run)
         outcomes += [_outcome(decision, anew) for decision in decisions]
         done_files, done_size = done_files + len(some), done_size + size
         done_bytes += sum(d.file["decompressed_bytes"] or 0 for d in decisions)

@@ -1,7 +1,8 @@
-"""What a Spark task makes of one file: rows of five kinds in one schema, a part with its results as arrays.
+"""What a Spark task makes of one file: a row that tells of it, with its runs and tests, and a row for each part.
 
 Rows cost, not bytes: a part with its results is one row in flight (4,057 for a wafer, not 1.45 million), and becomes
-the long table on the way to disk.
+the long table on the way to disk. What tells of the file is a list of one, or null: a null list is empty in flight,
+where a null struct takes the place of all its fields.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from fs_spark.stdf.notes import parameter_notes
 from fs_spark.stdf.reader import ReadReport, StdfFile, decode
 from fs_spark.stdf.rules import Availability, ProductConfig, TesterConfig
 
-_BATCH: Final = 1024
+_MOST_PARTS: Final = 8192
+_MOST_RESULTS: Final = 400_000
+"""So many go to Spark at once."""
 _TEXT, _INT, _LONG = pa.string(), pa.int32(), pa.int64()
 
 _FILE: Final = pa.struct(
@@ -120,19 +123,17 @@ _COUNTS: Final = pa.struct(dict.fromkeys(("tests", "runs", "parts", "results"), 
 _NAMED: Final = pa.struct(
     {"test_num": pa.list_(_LONG), "test_name": pa.list_(_TEXT), "record": pa.list_(_TEXT)}.items()
 )
-_STAGING: Final = pa.schema(
+_TOLD: Final = pa.struct(
     {
-        "source": _LONG,
-        "kind": _TEXT,
         "file": _FILE,
         "extends": pa.list_(_TEXT),
         "counts": _COUNTS,
         "named": _NAMED,
-        "run": _RUN,
-        "test": _TEST,
-        "part": _PART,
+        "runs": pa.list_(_RUN),
+        "tests": pa.list_(_TEST),
     }.items()
 )
+_STAGING: Final = pa.schema({"source": _LONG, "kind": _TEXT, "told": pa.list_(_TOLD), "part": _PART}.items())
 
 
 def _ddl(kind: pa.DataType) -> str:
@@ -141,7 +142,7 @@ def _ddl(kind: pa.DataType) -> str:
     if pa.types.is_list(kind):
         return f"array<{_ddl(kind.value_type)}>"
     if pa.types.is_timestamp(kind):
-        return "timestamp" if kind.tz else "timestamp_ntz"
+        return "timestamp_ltz" if kind.tz else "timestamp_ntz"
     names = {_TEXT: "string", _INT: "int", _LONG: "bigint", pa.float32(): "float", pa.float64(): "double"}
     return {**names, pa.int8(): "tinyint"}.get(kind, "boolean")
 
@@ -164,6 +165,13 @@ def _batch(source: int, kind: str, rows: int, columns: dict[str, pa.Array]) -> p
 def _structs(table: pa.Table, kind: pa.StructType) -> pa.Array:
     columns = [table[field.name].cast(field.type).combine_chunks() for field in kind]
     return pa.StructArray.from_arrays(columns, fields=list(kind))
+
+
+def _list_of_all(table: pa.Table | None, kind: pa.StructType) -> pa.Array:
+    """One list with all rows."""
+    rows = table.num_rows if table is not None else 0
+    values = _structs(table, kind) if table is not None else pa.nulls(0, kind)
+    return pa.ListArray.from_arrays(pa.array([0, rows], pa.int32()), values, type=pa.list_(kind))
 
 
 def side_by_side(part_results: pa.ListArray) -> dict[str, pa.ListArray]:
@@ -323,22 +331,22 @@ class FileTask:
         row: dict[str, Any],
         counts: dict[str, int] | None = None,
         extends: Any = (),
+        runs: pa.Table | None = None,
         tests: pa.Table | None = None,
     ) -> Any:
         whole = {"path": self.paths[source], "delivered_at": self.delivered_us, **row}
-        file = pa.array([{f.name: whole.get(f.name) for f in _FILE}], _FILE)
         none = {"tests": 0, "runs": 0, "parts": 0, "results": 0}
-        return _batch(
-            source,
-            "file",
-            1,
-            {
-                "file": file,
-                "extends": pa.array([list(extends)], pa.list_(_TEXT)),
-                "counts": pa.array([counts or none], _COUNTS),
-                "named": pa.array([tests.select(_NAMED.names).to_pydict() if tests is not None else None], _NAMED),
-            },
-        )
+        told = {
+            "file": pa.array([{f.name: whole.get(f.name) for f in _FILE}], _FILE),
+            "extends": pa.array([list(extends)], pa.list_(_TEXT)),
+            "counts": pa.array([counts or none], _COUNTS),
+            "named": pa.array([tests.select(_NAMED.names).to_pydict() if tests is not None else None], _NAMED),
+            "runs": _list_of_all(runs, _RUN),
+            "tests": _list_of_all(tests, _TEST),
+        }
+        values = pa.StructArray.from_arrays([told[f.name] for f in _TOLD], fields=list(_TOLD))
+        one = pa.ListArray.from_arrays(pa.array([0, 1], pa.int32()), values, type=pa.list_(_TOLD))
+        return _batch(source, "file", 1, {"told": one})
 
     def _rows(
         self, source: int, extends: Sequence[str], found: StdfFile | InputFile, row: dict[str, Any]
@@ -371,14 +379,11 @@ class FileTask:
             "parts": parts.num_rows,
             "results": len(found.part_results.values),
         }
-        yield self._file(source, row, counts, extends, found.tests)
-        if found.runs.num_rows:
-            yield _batch(source, "run", found.runs.num_rows, {"run": _structs(found.runs, _RUN)})
-        if found.tests.num_rows:
-            yield _batch(source, "test", found.tests.num_rows, {"test": _structs(found.tests, _TEST)})
+        yield self._file(source, row, counts, extends, found.runs, found.tests)
         whole = parts
         for name, column in side_by_side(found.part_results).items():
             whole = whole.append_column(name, column)
-        for start in range(0, parts.num_rows, _BATCH):
-            piece = whole.slice(start, _BATCH)
+        at_once = max(min(_MOST_PARTS, _MOST_RESULTS * parts.num_rows // max(counts["results"], 1)), 1)
+        for start in range(0, parts.num_rows, at_once):
+            piece = whole.slice(start, at_once)
             yield _batch(source, "part", piece.num_rows, {"part": _structs(piece, _PART)})

@@ -39,11 +39,9 @@ def _state(
     _, yield_mean, yield_std = exact_moments(yields)
     features = {"wafers_done": float(wafers_done), "yield_mean": yield_mean, "yield_std": yield_std}
     for name, measured in values.items():
-        means = [mean for n, mean, _ in (exact_moments(measured[group].tolist()) for group in groups) if n]
+        means = [mean for n, mean, _ in (exact_moments(measured[group]) for group in groups) if n]
         _, features[f"{name}__lot_mean"], features[f"{name}__lot_std"] = exact_moments(means)
-        _, features[f"{name}__lot_die_mean"], features[f"{name}__lot_die_std"] = exact_moments(
-            measured[latest].tolist()
-        )
+        _, features[f"{name}__lot_die_mean"], features[f"{name}__lot_die_std"] = exact_moments(measured[latest])
     return features
 
 

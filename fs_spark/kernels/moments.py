@@ -45,7 +45,7 @@ def row_moments(values: Float64) -> tuple[NDArray[np.int64], Float64, Float64]:
     return count, mean, std
 
 
-def exact_moments(values: Iterable[float]) -> tuple[int, float, float]:
+def exact_moments(values: Iterable[float] | Float64) -> tuple[int, float, float]:
     """Count, mean and sample standard deviation from correctly rounded sums, of values below 1e150 in size.
 
     Undefined  mean NaN without a value; std NaN under two values (ddof 1), exactly 0 where all are equal
@@ -55,11 +55,12 @@ def exact_moments(values: Iterable[float]) -> tuple[int, float, float]:
     >>> exact_moments([1.0, 2.0, 3.0])
     (3, 2.0, 1.0)
     """
-    kept = [float(v) for v in values if abs(v) < LARGEST]
-    if not kept:
+    given = np.asarray(values if isinstance(values, np.ndarray) else list(values), np.float64)
+    kept = given[np.abs(given) < LARGEST]
+    if not len(kept):
         return 0, math.nan, math.nan
-    if min(kept) == max(kept):
-        return len(kept), kept[0] + 0.0, 0.0 if len(kept) > 1 else math.nan
-    mean = math.fsum(kept) / len(kept)
-    rest = [v - mean for v in kept]
-    return len(kept), mean, math.sqrt(math.fsum(v * v for v in rest) / (len(kept) - 1))
+    if kept.min() == kept.max():
+        return len(kept), float(kept[0]) + 0.0, 0.0 if len(kept) > 1 else math.nan
+    mean = math.fsum(kept.tolist()) / len(kept)
+    rest = kept - mean
+    return len(kept), mean, math.sqrt(math.fsum((rest * rest).tolist()) / (len(kept) - 1))

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fs_spark.kernels.elementary import arctangents, hypotenuses
 from fs_spark.kernels.kernel import Kernel
-from fs_spark.wafer import WaferGeometry
+from fs_spark.wafer import WaferGeometry, place_codes
 
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -48,13 +48,19 @@ def _ring(share: Float64, rings: int) -> Float64:
 
 def _border(x: Int64, y: Int64, geometry: WaferGeometry) -> Float64:
     """1 where a neighbor is missing on the map, 0 where none is; NaN off the map."""
-    on_map = {(int(a), int(b)) for a, b in geometry.dies}
-    steps = [(a * geometry.pitch_x, b * geometry.pitch_y) for a in (-1, 0, 1) for b in (-1, 0, 1)]
-    found = [
-        float(any((a + dx, b + dy) not in on_map for dx, dy in steps)) if (a, b) in on_map else np.nan
-        for a, b in zip(x.tolist(), y.tolist(), strict=True)
-    ]
-    return np.array(found, np.float64).reshape(x.shape)
+    on_map = np.unique(place_codes(*geometry.dies.T))
+
+    def there(a: Int64, b: Int64) -> NDArray[np.bool_]:
+        if not len(on_map):
+            return np.zeros(a.shape, np.bool_)
+        keys = place_codes(a, b)
+        return np.asarray(on_map[np.minimum(np.searchsorted(on_map, keys), len(on_map) - 1)] == keys)
+
+    inside = np.ones(x.shape, np.bool_)
+    for a in (-1, 0, 1):
+        for b in (-1, 0, 1):
+            inside &= there(x + a * geometry.pitch_x, y + b * geometry.pitch_y)
+    return np.where(there(x, y), np.where(inside, 0.0, 1.0), np.nan)
 
 
 def _shots(x: Int64, y: Int64, geometry: WaferGeometry) -> dict[str, Float64]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fs_spark.errors import GeometryError
-from fs_spark.wafer import WaferGeometry
+from fs_spark.wafer import WaferGeometry, place_codes
 
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
@@ -135,13 +135,8 @@ def make_lattice(x: Int64, y: Int64, *, geometry: WaferGeometry, reach_mm: float
 
 def distinct_places(x: Int64, y: Int64) -> tuple[Int64, Int64, Int32]:
     """Distinct places and the number of each row's, sorted by (x, y)."""
-    order = np.lexsort((y, x))
-    xs, ys = x[order], y[order]
-    new = np.ones(len(x), bool)
-    new[1:] = (xs[1:] != xs[:-1]) | (ys[1:] != ys[:-1])
-    number = np.empty(len(x), np.int32)
-    number[order] = np.cumsum(new) - 1
-    return xs[new], ys[new], number
+    codes, number = np.unique(place_codes(x, y), return_inverse=True)
+    return codes >> 32, (codes & 0xFFFF_FFFF) - (1 << 31), number.reshape(-1).astype(np.int32)
 
 
 def instants_of(event_us: Int64) -> Int64:

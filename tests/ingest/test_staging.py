@@ -36,12 +36,16 @@ def staged(work: FileTask) -> dict[str, list[dict[str, Any]]]:
     rows = [row for batch in batches for row in batch.to_pylist()]
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in ("file", "run", "test", "part")}
     for row in rows:
-        others = set(found) - {row["kind"]}
-        assert all(row[other] is None for other in others)
-        extra = {k: row[k] for k in ("extends", "counts")} if row["kind"] == "file" else {}
+        source = {"source": row["source"]}
+        assert (row["told"] is None, row["part"] is None) == (row["kind"] == "part", row["kind"] == "file")
         if row["kind"] == "part":
             row["part"]["results"] = results_of(row["part"])
-        found[row["kind"]].append({"source": row["source"], **row[row["kind"]], **extra})
+            found["part"].append({**source, **row["part"]})
+            continue
+        (told,) = row["told"]
+        found["file"].append({**source, **told["file"], "extends": told["extends"], "counts": told["counts"]})
+        for kind in ("run", "test"):
+            found[kind] += [{**source, **one} for one in told[f"{kind}s"]]
     return found
 
 
@@ -179,20 +183,20 @@ def test_availability_by_arrival_is_the_first_delivery_plus_a_margin(good: Path)
 
 def test_many_parts_travel_in_several_batches(tmp_path: Path) -> None:
     out = Maker().begin().wir("W")
-    for x in range(2500):
+    for x in range(9000):
         out.pir(0).ptr(0, 5, x / 4, "vdd").prr(0, x, 0)
     path = tmp_path / "long.stdf"
     path.write_bytes(out.wrr("W", finish=9000).end(9001))
     batches = list(task(path)(iter([pa.record_batch({"id": pa.array([0], pa.int64())})])))
-    assert max(batch.num_rows for batch in batches) <= 1024
+    assert [batch.num_rows for batch in batches] == [1, 8192, 808]
     rows = staged(task(path))["part"]
-    assert [row["die_x"] for row in rows] == list(range(2500))
-    assert [row["results"][0]["result"] for row in rows] == [x / 4 for x in range(2500)]
+    assert [row["die_x"] for row in rows] == list(range(9000))
+    assert [row["results"][0]["result"] for row in rows] == [x / 4 for x in range(9000)]
 
 
 def test_the_schema_for_spark_names_every_column(good: Path) -> None:
     (batch, *_) = task(good)(iter([pa.record_batch({"id": pa.array([0], pa.int64())})]))
-    assert STAGING_DDL.startswith("source bigint, kind string, file struct<file_id: string, path: string, ")
+    assert STAGING_DDL.startswith("source bigint, kind string, told array<struct<file: struct<file_id: string, ")
     for field in batch.schema:
         assert f"{field.name} " in STAGING_DDL
     assert "result_value: array<float>, result_passed: array<tinyint>" in STAGING_DDL

@@ -12,9 +12,9 @@ import pytest
 
 from fs_spark.features.catalogue import CATALOGUE, features_of_family
 from fs_spark.features.compute import compute_features
-from fs_spark.features.mapped import MappedWafers, place_codes
+from fs_spark.features.mapped import MappedWafers
 from fs_spark.features.settings import SpatialSettings
-from fs_spark.wafer import WaferGeometry, rows_of_dies
+from fs_spark.wafer import WaferGeometry, place_codes, rows_of_dies
 
 ACROSS = 20
 PLACES = [(x, y) for x in range(ACROSS) for y in range(ACROSS) if (x - 9.5) ** 2 + (y - 9.5) ** 2 <= 100]

@@ -80,8 +80,8 @@ def run(
         return COMPUTATIONS["rolling"].rows([read()], view, reach=Reach(until), scope=None, buckets=64)
 
     view = view_of(["100 r", "7 d", "90 d"], STATISTICS)
-    write(rolled(view), folder / "out")
-    out = spark.read.parquet(str(folder / "out"))
+    write(rolled(view), folder / "first")
+    out = spark.read.parquet(str(folder / "first"))
 
     def floor() -> None:
         """The same rows in: read, shuffled, sorted; the same rows out."""
