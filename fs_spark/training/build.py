@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pyspark.sql import DataFrame
@@ -20,7 +20,7 @@ from fs_spark.registry import RegistryState
 from fs_spark.schemas import TRAINING_SETS, TableLayout
 from fs_spark.tables import Tables
 from fs_spark.training.chosen import ChosenView, Prefix, choose_views
-from fs_spark.training.content import content_of, digest_and_seen, digest_of, unkept
+from fs_spark.training.content import Content, Watched, content_of, digest_and_seen, digest_of, unkept
 from fs_spark.training.manifest import FORMAT, code_versions
 from fs_spark.training.pinned import joined_views, pin_views, pinned_frames, stored_rows
 from fs_spark.training.rules import PinnedTable, TrainingRules
@@ -122,7 +122,6 @@ def build_training_set(
         raise SchemaError(f"a table cannot keep two columns that differ by case alone: {twice}. Hint: rename one")
     # Read several times, and it may not come out the same twice. A plan of our own: the cache of a caller stays.
     rows = given.select("*").persist(StorageLevel.DISK_ONLY)
-    joined = None
     try:
         first = pruning_keys([view.keys for view in views])
         spine_digest, spine_rows, seen = digest_and_seen(rows, time=timestamp, keys=first)
@@ -147,35 +146,39 @@ def build_training_set(
             return opened(tables, before)
         heavy = heavy_keys(rows, views, timestamp, spine_rows, stored=stored_rows(tables, pinned))
         joined = as_of_join(rows, views, timestamp=timestamp, pruning=pruning_of(seen), heavy=heavy)
-        joined = joined.persist(StorageLevel.DISK_ONLY)
-        found = content_of(joined, {f"{p['view']}__v{p['version']}": [o for o, _ in p["columns"]] for p in pinned})
-        digest, count = found.digest, found.rows
-        log.info("%s: joined, digest %s", name, digest[:12])
+        outputs_of = {f"{p['view']}__v{p['version']}": [o for o, _ in p["columns"]] for p in pinned}
         if before is not None:
-            if before["content"]["digest"] == digest:
+            found = content_of(joined, outputs_of)
+            if before["content"]["digest"] == found.digest:
                 return opened(tables, before)
-            raise _taken(before, count, digest)
-        for view, share in found.empty.items():
+            raise _taken(before, found.rows, found.digest)
+        manifest: dict[str, Any] = {**request, "code": code_versions(tables.spark)}
+        if rules.keep == "rows":
+            manifest["content"] = _written(tables, manifest, joined, outputs_of)
+        else:
+            found = content_of(joined, outputs_of)
+            manifest["content"] = _content(rules.keep, found)
+            if rules.keep == "spine":
+                _store_spine(tables, manifest, rows)
+        for view, share in manifest["content"]["empty"].items():
             if share:
-                log.warning("%s: no feature of %s in %.1f %% of %d rows", name, view, 100 * share, count)
-        content = {
-            "keep": rules.keep,
-            "table": None,
-            "delta_version": None,
-            "rows": count,
-            "digest": digest,
-            "columns": found.columns,
-            "empty": found.empty,
-        }
-        manifest = {**request, "content": content, "code": code_versions(tables.spark)}
-        if rules.keep != "manifest":
-            _store(tables, manifest, joined if rules.keep == "rows" else rows)
+                log.warning("%s: no feature of %s in %.1f %% of %d rows", name, view, 100 * share,
+                            manifest["content"]["rows"])  # fmt: skip
     finally:
         rows.unpersist()
-        if joined is not None:
-            joined.unpersist()
-    _verify(tables, manifest)
     return _record(tables, manifest)
+
+
+def _content(keep: str, found: Content) -> dict[str, Any]:
+    return {
+        "keep": keep,
+        "table": None,
+        "delta_version": None,
+        "rows": found.rows,
+        "digest": found.digest,
+        "columns": found.columns,
+        "empty": found.empty,
+    }
 
 
 def _record(tables: Tables, manifest: dict[str, Any]) -> TrainingSet:
@@ -206,28 +209,47 @@ def _record(tables: Tables, manifest: dict[str, Any]) -> TrainingSet:
     )
 
 
-def _store(tables: Tables, manifest: dict[str, Any], rows: DataFrame) -> None:
-    """Writes what is kept into a table of its own, whose commit holds the manifest as far as it is known by then.
+def _table_of(tables: Tables, manifest: Mapping[str, Any], rows: DataFrame) -> str:
+    """The training set's own table. Each write is the whole content of its version, whatever an unfinished build left
+    there or another one writes."""
+    name = n.TRAINING_PREFIX + str(manifest["name"])
+    if not tables.exists(name):
+        tables.create(name, TableLayout(StructType(rows.schema.fields)))
+    return name
 
-    Each write is the whole content of its version, whatever an unfinished build left there or another one writes.
+
+def _written(
+    tables: Tables, manifest: Mapping[str, Any], joined: DataFrame, outputs: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    """Writes the rows as they are computed, reads them back, and says what was written.
+
+    Raises     ReproductionError where what is read back is not what was computed
     """
-    content = manifest["content"]
-    content["table"] = n.TRAINING_PREFIX + manifest["name"]
-    if not tables.exists(content["table"]):
-        tables.create(content["table"], TableLayout(StructType(rows.schema.fields)))
-    made_from = {"training_set": manifest}
-    content["delta_version"] = tables.overwrite_as_version(content["table"], rows, made_from=made_from)
+    written = Watched.of(joined)
+    table = _table_of(tables, manifest, joined)
+    version = tables.overwrite_as_version(table, written.rows, made_from={"training_set": dict(manifest)})
+    there = Watched.of(tables.read(table, version))
+    found = content_of(there.rows, outputs)
+    if there.seen != written.seen:
+        raise _not_as_computed(str(manifest["name"]), found.rows, written.seen[0])
+    log.info("%s: joined and written, digest %s", manifest["name"], found.digest[:12])
+    return {**_content("rows", found), "table": table, "delta_version": version}
 
 
-def _verify(tables: Tables, manifest: dict[str, Any]) -> None:
-    """Reads back what was kept."""
+def _store_spine(tables: Tables, manifest: dict[str, Any], rows: DataFrame) -> None:
+    """Writes the spine and reads it back."""
     content, spine = manifest["content"], manifest["spine"]
-    wanted = content if content["keep"] == "rows" else spine
-    if content["table"] is None:
-        return
-    digest, rows = digest_of(tables.read(content["table"], content["delta_version"]))
-    if (digest, rows) != (wanted["digest"], wanted["rows"]):
-        raise ReproductionError(
-            f"training set {manifest['name']!r} was not stored as it was computed: {rows} rows instead of "
-            f"{wanted['rows']}.\nHint: the inputs changed while they were read; run it again"
-        )
+    content["table"] = _table_of(tables, manifest, rows)
+    content["delta_version"] = tables.overwrite_as_version(
+        content["table"], rows, made_from={"training_set": dict(manifest)}
+    )
+    digest, count = digest_of(tables.read(content["table"], content["delta_version"]))
+    if (digest, count) != (spine["digest"], spine["rows"]):
+        raise _not_as_computed(manifest["name"], count, spine["rows"])
+
+
+def _not_as_computed(name: str, found: int, wanted: int) -> ReproductionError:
+    return ReproductionError(
+        f"training set {name!r} was not stored as it was computed: {found} rows instead of {wanted}.\n"
+        "Hint: the inputs changed while they were read; run it again"
+    )

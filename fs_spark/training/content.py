@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType, NullType
 
-from fs_spark.transforms.digest import Seen, combine_digests, partition_digests
+from fs_spark.transforms.digest import Seen, combine_digests, hash_sum, partition_digests, sum_of, unit_checksum
 from fs_spark.transforms.ordering import is_orderable
 
 
@@ -49,30 +49,55 @@ class Content:
     empty: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Watched:
+    """A frame whose rows are counted and added up, as hashes, in the pass in which they are first read."""
+
+    rows: DataFrame
+    _told: Observation
+
+    @classmethod
+    def of(cls, frame: DataFrame) -> Watched:
+        told = Observation()
+        counted, added = F.count(F.lit(1)).alias("rows"), unit_checksum(frame.columns).alias("sum")
+        return cls(frame.observe(told, counted, added), told)
+
+    @property
+    def seen(self) -> tuple[int, int]:
+        """The number of rows, and the sum of their hashes, when they have been read."""
+        return int(self._told.get["rows"]), sum_of(self._told.get["sum"])
+
+
 def content_of(frame: DataFrame, outputs: Mapping[str, Sequence[str]]) -> Content:
     """All that a manifest says of a frame's rows, in one pass."""
     told = Observation()
-    digest, rows = digest_of(frame.observe(told, *_column_sums(frame.columns), *_empty_counts(outputs)))
+    hashed = frame.select("*", *_hashes(frame.columns))
+    seen = hashed.observe(told, *_column_sums(frame.columns), *_empty_counts(outputs))
+    digest, rows = digest_of(seen.select(*(F.col(f"`{name}`") for name in frame.columns)))
     found = told.get
     return Content(digest, rows, _as_digests(frame.columns, found), _as_shares(outputs, found, rows))
 
 
 def column_digests(frame: DataFrame) -> dict[str, str]:
     """Of each column the sum of its values' hashes, exact in any order: `sum:nulls`."""
-    return _as_digests(frame.columns, frame.agg(*_column_sums(frame.columns)).collect()[0].asDict())
+    hashed = frame.select("*", *_hashes(frame.columns))
+    return _as_digests(frame.columns, hashed.agg(*_column_sums(frame.columns)).collect()[0].asDict())
+
+
+def _hashes(columns: Sequence[str]) -> list[Column]:
+    return [F.xxhash64(F.col(f"`{name}`")).alias(f"__hash_{at}") for at, name in enumerate(columns)]
 
 
 def _column_sums(columns: Sequence[str]) -> list[Column]:
     wanted = []
     for at, name in enumerate(columns):
-        column = F.col(f"`{name}`")
-        wanted.append(F.sum(F.xxhash64(column).cast("decimal(38,0)")).alias(f"sum_{at}"))
-        wanted.append(F.count_if(column.isNull()).alias(f"nulls_{at}"))
+        wanted.append(hash_sum(F.col(f"__hash_{at}")).alias(f"sum_{at}"))
+        wanted.append(F.count_if(F.col(f"`{name}`").isNull()).alias(f"nulls_{at}"))
     return wanted
 
 
 def _as_digests(columns: Sequence[str], found: Mapping[str, Any]) -> dict[str, str]:
-    return {name: f"{int(found[f'sum_{at}'] or 0):x}:{found[f'nulls_{at}']}" for at, name in enumerate(columns)}
+    return {name: f"{sum_of(found[f'sum_{at}']):x}:{found[f'nulls_{at}']}" for at, name in enumerate(columns)}
 
 
 def _empty_counts(outputs: Mapping[str, Sequence[str]]) -> list[Column]:

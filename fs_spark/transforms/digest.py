@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import Column, DataFrame
+from numpy.typing import NDArray
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
 _MODULUS = 1 << 128
@@ -23,7 +25,14 @@ MOST_VALUES = 1000
 """So many different values of a key are worth to be told."""
 
 
-def _cells(column: pa.Array) -> list[bytes]:
+def _marked(raw: NDArray[np.uint8]) -> pa.Array:
+    """Rows of bytes as binary values."""
+    rows, width = raw.shape
+    fixed = pa.Array.from_buffers(pa.binary(width), rows, [None, pa.py_buffer(np.ascontiguousarray(raw))])
+    return fixed.cast(pa.binary())
+
+
+def _cells(column: pa.Array) -> pa.Array:
     """Each value's exact bytes with a mark before it: 0 for null."""
     kind = column.type
     if pa.types.is_timestamp(kind):
@@ -39,10 +48,29 @@ def _cells(column: pa.Array) -> list[bytes]:
         raw = np.zeros((len(column), width + 1), np.uint8)
         raw[:, 0] = there
         raw[:, 1:] = np.where(there[:, None], np.ascontiguousarray(values).view(np.uint8).reshape(-1, width), 0)
-        flat = raw.tobytes()
-        return [flat[i : i + width + 1] for i in range(0, len(flat), width + 1)]
-    texts = (None if v is None else (v if isinstance(v, bytes) else str(v).encode()) for v in column.to_pylist())
-    return [b"\0" if t is None else b"\1" + len(t).to_bytes(4, "little") + t for t in texts]
+        return _marked(raw)
+    if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
+        texts = column.cast(pa.binary())
+    else:
+        told = (None if v is None else (v if isinstance(v, bytes) else str(v).encode()) for v in column.to_pylist())
+        texts = pa.array(list(told), pa.binary())
+    texts = texts.fill_null(b"")
+    raw = np.ones((len(column), 5), np.uint8)
+    raw[:, 1:] = pc.binary_length(texts).to_numpy().astype("<u4").view(np.uint8).reshape(-1, 4)
+    cells = pc.binary_join_element_wise(_marked(raw), texts, b"")
+    return cells if there.all() else pc.if_else(column.is_valid(), cells, pa.scalar(b"\0", pa.binary()))
+
+
+def _sum_of_rows(batch: pa.RecordBatch) -> int:
+    """The hashes of a batch's rows, added up."""
+    if not batch.num_rows:
+        return 0
+    rows = pc.binary_join_element_wise(*(_cells(column) for column in batch.columns), b"")
+    offsets = np.frombuffer(rows.buffers()[1], np.int32)[rows.offset :][: len(rows) + 1].tolist()
+    data, blake2b = memoryview(rows.buffers()[2] or b""), hashlib.blake2b
+    hashes = b"".join([blake2b(data[a:b], digest_size=16).digest() for a, b in pairwise(offsets)])
+    words = np.frombuffer(hashes, "<u4").reshape(-1, 4).astype(np.uint64).sum(axis=0)
+    return sum(int(word) << (32 * at) for at, word in enumerate(words))
 
 
 class Seen:
@@ -95,8 +123,7 @@ def _partition_digest(
     def digest(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         total, rows, seen = 0, 0, Seen(time, keys)
         for batch in batches:
-            for row in zip(*(_cells(column) for column in batch.columns), strict=True):
-                total += int.from_bytes(hashlib.blake2b(b"".join(row), digest_size=16).digest(), "little")
+            total += _sum_of_rows(batch)
             rows += batch.num_rows
             seen.look(batch)
         out = {"digest": [f"{total % _MODULUS:032x}"], "rows": [rows], "seen": [seen.to_json()]}
@@ -119,7 +146,18 @@ def combine_digests(parts: list[tuple[str, int]], columns: list[tuple[str, str]]
     return hashlib.sha256(text.encode()).hexdigest(), rows
 
 
+def hash_sum(hashes: Column) -> Column:
+    """The sum of 64-bit hashes, exact for 2 ** 31 rows, as that of their upper and that of their lower halves."""
+    upper, lower = F.shiftright(hashes, 32), hashes.bitwiseAND(F.lit(0xFFFF_FFFF))
+    return F.struct(F.sum(upper).alias("upper"), F.sum(lower).alias("lower"))
+
+
+def sum_of(told: Row | None) -> int:
+    """The number that a `hash_sum` stands for; 0 without rows."""
+    return 0 if told is None or told["upper"] is None else (int(told["upper"]) << 32) + int(told["lower"])
+
+
 def unit_checksum(columns: list[str]) -> Column:
     """Sum of row hashes inside a group, exact in any order: tells whether a recomputed unit differs from the stored."""
     cells = ", ".join(f"`{c}`, `{c}` IS NULL" for c in columns)
-    return F.expr(f"sum(CAST(xxhash64({cells}) AS DECIMAL(38,0)))")
+    return hash_sum(F.expr(f"xxhash64({cells})"))
