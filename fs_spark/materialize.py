@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
+from threading import Lock
+from typing import Final
 
 from fs_spark.binding import bind_products, check_units, count_outside
 from fs_spark.config import Configuration
@@ -17,6 +20,7 @@ from fs_spark.features.table_view import SourceInput, TableView, ViewInput
 from fs_spark.features.view import FeatureView
 from fs_spark.outcomes import MaterializeReport, ViewOutcome
 from fs_spark.registry import Registry, RegistryState
+from fs_spark.shared_passes import SharedPasses
 from fs_spark.snapshot import Snapshot
 from fs_spark.sources import SourceState, bring_in
 from fs_spark.spatial_views import materialize_spatial_view
@@ -24,6 +28,8 @@ from fs_spark.table_views import inputs_of, materialize_table_view
 from fs_spark.tables import Tables
 
 log = logging.getLogger(__name__)
+
+_VIEWS_AT_ONCE: Final = 3
 
 
 def in_order_of_inputs(views: Sequence[View]) -> list[View]:
@@ -44,6 +50,20 @@ def in_order_of_inputs(views: Sequence[View]) -> list[View]:
     return list(done.values())
 
 
+def in_levels(views: Sequence[View]) -> list[list[View]]:
+    """The views in their order, cut into groups that read none of their own group or of a later one."""
+    depth: dict[str, int] = {}
+    for view in in_order_of_inputs(views):
+        below = [
+            depth.get(f"{one.name}__v{one.version}", -1)
+            for one in (view.inputs if isinstance(view, TableView) else ())
+            if isinstance(one, ViewInput)
+        ]
+        depth[view.qualified] = max(below, default=-1) + 1
+    ordered = in_order_of_inputs(views)
+    return [[v for v in ordered if depth[v.qualified] == level] for level in range(max(depth.values(), default=-1) + 1)]
+
+
 def reads_ingested(view: View) -> bool:
     """Whether a view reads what was ingested, not only other tables."""
     if isinstance(view, FeatureView):
@@ -55,8 +75,12 @@ def reads_ingested(view: View) -> bool:
 class _Run:
     """One materialization: what its views read is the same for all of them."""
 
-    def __init__(self, tables: Tables, registry: Registry, config: Configuration, state: RegistryState) -> None:
+    def __init__(
+        self, tables: Tables, registry: Registry, config: Configuration, state: RegistryState, views: Sequence[View]
+    ) -> None:
         self.tables, self.registry, self.config, self.state = tables, registry, config, state
+        self.passes = SharedPasses(tables, views)
+        self._looking = Lock()
         self.sources: dict[str, SourceState] = {}
 
     @cached_property
@@ -101,11 +125,12 @@ class _Run:
             if outcome is not None:
                 return outcome
             pause(attempt)
-            if reads_ingested(view):
-                self.look_again()
-            else:
-                self.state = self.registry.state()
-                self.bring_in([view])
+            with self._looking:
+                if reads_ingested(view):
+                    self.look_again()
+                else:
+                    self.state = self.registry.state()
+                    self.bring_in([view])
         raise TableConflictError(
             f"others wrote to table {view.table} {SWAPS} times in a row before this job could. Hint: run it again"
         )
@@ -116,7 +141,7 @@ class _Run:
         assert isinstance(view, TableView)
         versions: Callable[[], Mapping[str, int]] = lambda: self.snapshot.versions  # noqa: E731
         inputs = inputs_of(self.tables, view, self.sources, versions)
-        return materialize_table_view(self.tables, self.registry, self.state, view, inputs, full=full)
+        return materialize_table_view(self.tables, self.registry, self.state, view, inputs, self.passes, full=full)
 
 
 def _check_reading(view: TableView, one: SourceInput, now: dict[str, object]) -> None:
@@ -137,20 +162,27 @@ def materialize(
     if not state.promoted:
         raise RequestError("no view is registered. Hint: run `fs-spark apply` first")
     chosen = in_order_of_inputs([state.view(name) for name in (views or sorted(state.promoted))])
-    run = _Run(tables, registry, config, state)
+    run = _Run(tables, registry, config, state, chosen)
     if any(reads_ingested(view) for view in chosen):
         run.bind()
         _check_measured(run, chosen)
     run.bring_in(chosen)
-    outcomes: list[ViewOutcome] = []
-    held: dict[str, str] = {}
-    for number, view in enumerate(chosen, start=1):
-        log.info("view %d of %d: %s", number, len(chosen), view.qualified)
-        reason = _held_by(view, held)
-        outcome = run.view(view, full=full) if reason is None else _not_written(tables, view, reason)
-        if outcome.stopped is not None:
-            held[view.qualified] = outcome.stopped
-        outcomes.append(outcome)
+    found: dict[str, ViewOutcome] = {}
+
+    def one(view: View) -> ViewOutcome:
+        log.info("view %d of %d: %s", chosen.index(view) + 1, len(chosen), view.qualified)
+        reason = _held_by(view, {name: told.stopped for name, told in found.items() if told.stopped is not None})
+        return run.view(view, full=full) if reason is None else _not_written(tables, view, reason)
+
+    try:
+        for level in in_levels(chosen):
+            # much of a view's time is waiting for commits and planning, while another one keeps the cores busy
+            with ThreadPoolExecutor(_VIEWS_AT_ONCE) as pool:
+                begun = {view.qualified: pool.submit(one, view) for view in level}
+            found |= {name: done.result() for name, done in begun.items()}
+    finally:
+        run.passes.close()
+    outcomes = [found[view.qualified] for view in chosen]
     outside: dict[str, int] = {}
     spatial = [view for view in chosen if isinstance(view, FeatureView)]
     if spatial and any(outcome.is_computed for outcome in outcomes):

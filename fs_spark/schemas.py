@@ -256,6 +256,11 @@ def column_type(name: str) -> DataType:
     return _TYPES[name]
 
 
+def sql_type(kind: DataType) -> str:
+    """A type in SQL; TIMESTAMP alone means what the session says that it means."""
+    return "timestamp_ltz" if isinstance(kind, TimestampType) else kind.simpleString()
+
+
 def view_layout(view: View) -> TableLayout:
     """Keys, times, sequence and features of a view's table; its keys take no null, nor the times of a dated view, so
     that no table holds static rows beside dated ones."""

@@ -11,12 +11,13 @@ import glob
 import json
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
@@ -28,6 +29,7 @@ from fs_spark.registry import Registry
 from fs_spark.schemas import source_layout
 from fs_spark.tables import Tables
 from fs_spark.transforms.expected import broken_claims, claim_counts
+from fs_spark.transforms.kept import only_units
 from fs_spark.transforms.source_rows import FAULT, passes, source_rows
 from fs_spark.transforms.unit_columns import bucket_of, buckets_for, span_of
 from fs_spark.unit_tables import replace_units
@@ -71,8 +73,18 @@ def _mark(tables: Tables, source: SourceText, place: str) -> Any:
     return None
 
 
-def _read(tables: Tables, source: SourceText, place: str) -> DataFrame:
-    """The rows as they lie in their place. Raises RequestError where there is nothing."""
+def _added_files(place: str, before: Any, now: Any) -> list[str] | None:
+    """The files that came to a place since a mark; None where others are not as they were."""
+    if not isinstance(before, list) or not isinstance(now, list):
+        return None
+    known = {file: told for file, *told in before}
+    if any(known[file] != told for file, *told in now if file in known) or not known.keys() <= {f for f, *_ in now}:
+        return None
+    return [os.path.join(os.path.dirname(place), file) for file, *_ in now if file not in known]
+
+
+def _read(tables: Tables, source: SourceText, place: str, files: Sequence[str] = ()) -> DataFrame:
+    """The rows as they lie in their place, or in some files of it. Raises RequestError where there is nothing."""
     kind = source.place[0]
     spark = tables.spark
     try:
@@ -81,9 +93,9 @@ def _read(tables: Tables, source: SourceText, place: str) -> DataFrame:
         if kind == "table":
             return spark.read.table(place)
         if kind == "parquet":
-            return spark.read.option("recursiveFileLookup", True).parquet(place)
+            return spark.read.option("recursiveFileLookup", True).parquet(*(files or [place]))
         reader = spark.read.option("header", True).option("sep", source.delimiter).option("recursiveFileLookup", True)
-        return reader.option("inferSchema", False).option("enforceSchema", False).csv(place)
+        return reader.option("inferSchema", False).option("enforceSchema", False).csv(list(files) or place)
     except AnalysisException as fault:
         raise RequestError(
             f"source {source.name}: nothing can be read at {place}: {str(fault).splitlines()[0]}\n"
@@ -114,11 +126,18 @@ def _bring_in_once(tables: Tables, registry: Registry, source: SourceText, place
     version, made_from = tables.standing(table)
     if mark is not None and (made_from.get("reading"), made_from.get("mark")) == (source.reading, mark):
         return SourceState(source.name, table, version, made_from.get("watermark"), made_from.get("left_out", 0))
-    rows = source_rows(_read(tables, source, place), source).persist(StorageLevel.DISK_ONLY)
+    rows, stored = source_rows(_read(tables, source, place), source), tables.read(table, version)
+    added = _added_files(place, made_from.get("mark"), mark) if made_from.get("reading") == source.reading else None
+    buckets = registry.state().buckets.get(table)
+    units: DataFrame | None = None
+    if added and buckets is not None:  # only units of the rows in these files can have come to hold others
+        new = source_rows(_read(tables, source, place, added), source)
+        units = new.where(_is_whole(source)).select(*_unit_of(source, buckets)).distinct()
+        units = units.persist(StorageLevel.MEMORY_AND_DISK)
+    else:
+        rows = rows.persist(StorageLevel.DISK_ONLY)
     try:
-        whole = F.lit(True)
-        for name in (*source.keys, *(() if source.is_static else (n.EVENT_TIMESTAMP, n.AVAILABLE_TIMESTAMP))):
-            whole = whole & F.col(f"`{name}`").isNotNull()
+        whole = _is_whole(source)
         counts = claim_counts(rows.withColumn("__whole", whole), source.expectations)
         told = counts.crossJoin(
             rows.agg(
@@ -148,14 +167,16 @@ def _bring_in_once(tables: Tables, registry: Registry, source: SourceText, place
         if told["left_out"]:
             log.warning("source %s: %d rows without a key or a time are left out", source.name, told["left_out"])
         buckets = registry.buckets(table, buckets_for(told["rows"]))
-        event = F.col(n.EVENT_TIMESTAMP)
         placed = rows.where(whole).drop(FAULT)
-        placed = placed.select(bucket_of(source.keys, buckets), span_of(event), *placed.columns)
+        placed = placed.select(*_unit_of(source, buckets), *placed.columns)
         placed = placed.select(*source_layout(source).schema.fieldNames())
+        if units is not None:
+            placed, stored = (only_units(frame, units=units) for frame in (placed, stored))
+            rows = placed = placed.persist(StorageLevel.DISK_ONLY)
         if source.is_static:
             _refuse_doubles(placed, source)
         written = replace_units(
-            tables, table, placed, tables.read(table, version), based_on=version, must_commit=True,
+            tables, table, placed, stored, based_on=version, must_commit=True,
             made_from={
                 "source": source.name, "reading": source.reading, "mark": mark, "watermark": told["watermark"],
                 "left_out": told["left_out"], "place": [source.place[0], source.place[1]],
@@ -163,10 +184,24 @@ def _bring_in_once(tables: Tables, registry: Registry, source: SourceText, place
         )  # fmt: skip
     finally:
         rows.unpersist()
+        if units is not None:
+            units.unpersist()
     if written is None:
         return None
     log.info("source %s: %d units changed, %d removed", source.name, written.changed, written.removed)
     return SourceState(source.name, table, written.version, told["watermark"], told["left_out"], warnings)
+
+
+def _is_whole(source: SourceText) -> Column:
+    """Whether a row has its keys and its times."""
+    whole = F.lit(True)
+    for name in (*source.keys, *(() if source.is_static else (n.EVENT_TIMESTAMP, n.AVAILABLE_TIMESTAMP))):
+        whole = whole & F.col(f"`{name}`").isNotNull()
+    return whole
+
+
+def _unit_of(source: SourceText, buckets: int) -> tuple[Column, Column]:
+    return bucket_of(source.keys, buckets), span_of(F.col(n.EVENT_TIMESTAMP))
 
 
 def _refuse_doubles(rows: DataFrame, source: SourceText) -> None:

@@ -14,10 +14,11 @@ from fs_spark.features.table_view import UNIT_KEYS, TableView, ViewInput
 from fs_spark.outcomes import ViewOutcome
 from fs_spark.registry import Registry, RegistryState
 from fs_spark.schemas import view_layout
+from fs_spark.shared_passes import SharedPasses
 from fs_spark.sources import SourceState
 from fs_spark.tables import Tables
 from fs_spark.transforms.expected import broken_claims, claim_counts
-from fs_spark.transforms.kinds import COMPUTATIONS, Reach, Scope
+from fs_spark.transforms.kinds import COMPUTATIONS, SHARED, Reach, Scope
 from fs_spark.transforms.unit_columns import buckets_for
 from fs_spark.unit_tables import replace_units, write_first_rows
 from fs_spark.view_inputs import InputState, input_changes, input_frame, input_state
@@ -92,7 +93,14 @@ def _scope(
 
 
 def materialize_table_view(
-    tables: Tables, registry: Registry, state: RegistryState, view: TableView, inputs: Inputs, *, full: bool
+    tables: Tables,
+    registry: Registry,
+    state: RegistryState,
+    view: TableView,
+    inputs: Inputs,
+    passes: SharedPasses,
+    *,
+    full: bool,
 ) -> ViewOutcome | None:
     """Brings a view's table up to its inputs, in one commit; units that come out the same are not written.
 
@@ -127,7 +135,11 @@ def materialize_table_view(
     if same and not full:
         scope = _scope(tables, view, made_from, inputs, state, counted)
     log.info("%s: computing %s", view.qualified, "all units" if scope is None else "the units that changed")
-    rows = table_view_rows(tables, view, versions, reach, state, scope=scope, buckets=counted)
+    moved = passes.moved(view, versions, state, buckets=counted) if scope is None else None
+    if moved is not None:
+        rows = SHARED[view.kind].of_moved(moved, view, reach=reach)
+    else:
+        rows = table_view_rows(tables, view, versions, reach, state, scope=scope, buckets=counted)
     if tables.is_empty(view.table, version) and not any(claim.action == "stop" for claim in view.expectations):
         return _first(tables, view, rows, version, source)
     rows = rows.persist(StorageLevel.DISK_ONLY)

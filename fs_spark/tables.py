@@ -28,7 +28,7 @@ from fs_spark.conflicts import (
 )
 from fs_spark.errors import RetentionError, SchemaError, TableConflictError
 from fs_spark.promises import RETENTION, VACUUMED_BY, Promise, is_running, own_mark
-from fs_spark.schemas import TableLayout
+from fs_spark.schemas import TableLayout, sql_type
 from fs_spark.table_reader import TableReader
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class Tables(TableReader):
             self._check_schema(name, layout.schema)
             return
         columns = ", ".join(
-            f"`{f.name}` {f.dataType.simpleString()}{'' if f.nullable else ' NOT NULL'}" for f in layout.schema.fields
+            f"`{f.name}` {sql_type(f.dataType)}{'' if f.nullable else ' NOT NULL'}" for f in layout.schema.fields
         )
         properties = {
             **dict.fromkeys(RETENTION, self.horizon),
@@ -155,7 +155,7 @@ class Tables(TableReader):
     def _add_columns(self, name: str, fields: Sequence[StructField]) -> dict[str, str]:
         """Columns that a table of an earlier version of fs_spark lacks; its rows have nulls there."""
         kinds = {f.name: f.dataType.simpleString() for f in fields}
-        listed = ", ".join(f"`{column}` {kind}" for column, kind in kinds.items())
+        listed = ", ".join(f"`{f.name}` {sql_type(f.dataType)}" for f in fields)
         try:
             self._retried(
                 name, lambda: self.spark.sql(f"ALTER TABLE {self.identifier(name)} ADD COLUMNS ({listed})").collect()

@@ -60,6 +60,9 @@ def replace_units(
     None where another job wrote the table since `based_on`: look again.
     """
     keys = list(UNIT_KEYS)
+    if tables.is_empty(name, based_on) and (changed := rows.select(*keys).distinct().count()):
+        version = tables.swap(name, rows, based_on=based_on, made_from=made_from)
+        return None if version is None else Written(changed, 0, version)
     differing = differing_units(rows, stored).persist(StorageLevel.MEMORY_AND_DISK)
     try:
         gone, new = F.col(_GONE), F.col(_NEW)

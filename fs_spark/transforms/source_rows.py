@@ -22,7 +22,7 @@ from fs_spark import names as n
 from fs_spark.errors import SchemaError, zone_hint
 from fs_spark.features.expressions import parse_condition
 from fs_spark.features.source import SourceText
-from fs_spark.schemas import column_type
+from fs_spark.schemas import column_type, sql_type
 
 FAULT: Final = "__fault"
 VALID_TO: Final = "valid_to"
@@ -81,11 +81,11 @@ def _typed(source: SourceText, name: str, found: DataType) -> tuple[str, str | N
             )
             return zoned, told
     if is_text and kind != "string":
-        cast = f"try_cast(trim({given}) AS {wanted.simpleString()})"
+        cast = f"try_cast(trim({given}) AS {sql_type(wanted)})"
         empty = f"nullif(trim({given}), '')"
         return cast, _unread(name, empty, cast, kind)
     if found == wanted or isinstance(found, _WIDER.get(kind, ())):
-        return f"CAST({given} AS {wanted.simpleString()})", None
+        return f"CAST({given} AS {sql_type(wanted)})", None
     if kind == "timestamp" and isinstance(found, (TimestampType,)):
         return given, None
     hint = f"declare it as {found.simpleString()}" if not isinstance(found, TimestampNTZType) else zone_hint("", "")
@@ -154,7 +154,7 @@ def source_rows(raw: DataFrame, source: SourceText) -> DataFrame:
         if source.valid_to is not None:
             times[VALID_TO] = _time(source, source.valid_to)
     else:
-        times = {name: F.lit(None).cast("timestamp") for name in (n.EVENT_TIMESTAMP, n.AVAILABLE_TIMESTAMP)}
+        times = {name: F.lit(None).cast("timestamp_ltz") for name in (n.EVENT_TIMESTAMP, n.AVAILABLE_TIMESTAMP)}
     rows = rows.withColumns(times)
     if source.unique and not source.order:
         # equal rows are known from the least availability of them on

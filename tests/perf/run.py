@@ -29,6 +29,7 @@ from tests.perf import dies as dies_perf
 from tests.perf import spatial as spatial_perf
 from tests.perf import stdf as stdf_perf
 from tests.perf import verbs as verbs_perf
+from tests.perf import view_stores as view_stores_perf
 from tests.perf import views as views_perf
 from tests.perf import windows as windows_perf
 
@@ -129,6 +130,12 @@ def views(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measureme
     """Rolling statistics; floors: the rows moved once, Spark's own window functions, a short window."""
     yield from windows_perf.kernel(measured, scale)
     yield from views_perf.run(spark, folder, best_of, measured, scale)
+    yield from view_stores_perf.run(spark, folder, measured, scale)
+
+
+def training(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measurement]:
+    """Training sets and their reproduction, end to end; floors: the join, alone and written to Delta."""
+    yield from view_stores_perf.training(spark, folder, measured, scale)
 
 
 def dies(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measurement]:
@@ -154,6 +161,7 @@ BENCHMARKS: dict[str, Callable[[SparkSession, Path, float], Iterable[Measurement
     "online": online,
     "verbs": verbs,
     "views": views,
+    "training": training,
     "dies": dies,
 }
 

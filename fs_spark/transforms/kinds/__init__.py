@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from fs_spark.transforms.kinds.computation import Computation, Reach, Scope
+from fs_spark.transforms.kinds.computation import Computation, Reach, Scope, SharedComputation
 from fs_spark.transforms.kinds.events import EVENTS
 from fs_spark.transforms.kinds.states import STATES
 
-__all__ = ["COMPUTATIONS", "Computation", "Reach", "Scope"]
+__all__ = ["COMPUTATIONS", "SHARED", "Computation", "Reach", "Scope", "SharedComputation"]
 
 COMPUTATIONS: Final[dict[str, Computation]] = {
     "columns": EVENTS,
@@ -16,3 +16,5 @@ COMPUTATIONS: Final[dict[str, Computation]] = {
     "rolling": STATES,
     "aggregate": STATES,
 }
+SHARED: Final[dict[str, SharedComputation]] = {"rolling": STATES, "aggregate": STATES}
+"""Those of them that several views can share the shuffle of."""

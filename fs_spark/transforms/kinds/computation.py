@@ -62,3 +62,13 @@ class Computation(Protocol):
 
     def within(self, stored: DataFrame, scope: Scope) -> DataFrame:
         """The stored rows of a scope."""
+
+
+class SharedComputation(Computation, Protocol):
+    """One whose rows are grouped by key first; several views can be computed from the same groups."""
+
+    def moved(self, frames: Sequence[DataFrame], views: Sequence[TableView], buckets: int) -> DataFrame:
+        """All rows of the input, shuffled once by bucket, with what any of the views reads of them."""
+
+    def of_moved(self, moved: DataFrame, view: TableView, *, reach: Reach) -> DataFrame:
+        """A view's rows from these."""

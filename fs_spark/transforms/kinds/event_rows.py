@@ -254,7 +254,7 @@ def joined_events(frames: Sequence[DataFrame], view: TableView) -> DataFrame:
         *_validity(base, first, same),
     )  # fmt: skip
     if view.is_static:
-        rows = rows.withColumns({name: F.lit(None).cast("timestamp") for name in _TIMES})
+        rows = rows.withColumns({name: F.lit(None).cast("timestamp_ltz") for name in _TIMES})
     later = [(k, one) for k, one in enumerate(rest, 1) if isinstance(one, ViewInput) and one.match != "event"]
     if later:
         rows = _as_of(rows, [(k, frames[k], one) for k, one in later], first)

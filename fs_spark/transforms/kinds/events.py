@@ -21,7 +21,7 @@ _FROM = "__from_us"
 def _units_of(rows: DataFrame, by: Mapping[str, str], view: TableView, buckets: int) -> DataFrame:
     """The units of the view that rows with these columns as keys lie in."""
     keys = [F.col(quoted(column)).cast(_kind(view, key)).alias(key) for key, column in by.items()]
-    event = F.col(n.EVENT_TIMESTAMP) if n.EVENT_TIMESTAMP in rows.columns else F.lit(None).cast("timestamp")
+    event = F.col(n.EVENT_TIMESTAMP) if n.EVENT_TIMESTAMP in rows.columns else F.lit(None).cast("timestamp_ltz")
     found = rows.select(*keys, event.alias(n.EVENT_TIMESTAMP))
     return found.select(bucket_of(view.keys, buckets), span_of(F.col(n.EVENT_TIMESTAMP)))
 
@@ -96,7 +96,7 @@ class _Events:
 def _only(rows: DataFrame, by: Mapping[str, str], view: TableView, scope: Scope, buckets: int) -> DataFrame:
     """The rows of the first input that lie in the scope's units."""
     keys = [F.col(quoted(column)).cast(_kind(view, key)).alias(f"__unit_{key}") for key, column in by.items()]
-    event = F.col(n.EVENT_TIMESTAMP) if not view.is_static else F.lit(None).cast("timestamp")
+    event = F.col(n.EVENT_TIMESTAMP) if not view.is_static else F.lit(None).cast("timestamp_ltz")
     marked = rows.select("*", *keys)
     marked = marked.select("*", bucket_of([f"__unit_{key}" for key in by], buckets), span_of(event))
     kept = marked.join(F.broadcast(scope.units), [UNIT_BUCKET, UNIT_FROM], "left_semi")

@@ -68,11 +68,12 @@ def _versions(rows: DataFrame, one: Input) -> DataFrame:
     return filtered(rows.withColumn(END, F.coalesce(F.lead(START).over(revisions), F.lit(_FOREVER))), one)
 
 
-def _prepared(rows: DataFrame, view: TableView, buckets: int) -> DataFrame:
-    """What the kernel reads: keys, times, what orders and names a row, and the columns of statistics."""
+def _prepared(rows: DataFrame, views: Sequence[TableView], buckets: int) -> DataFrame:
+    """What the kernel reads: keys, times, what orders and names a row, and the columns of the views' statistics."""
+    view = views[0]
     one = view.inputs[0]
     versions = _versions(rows, one)
-    needed = statistics_of(view)
+    needed = sorted({column for each in views for column in statistics_of(each)})
     order = [c for c in _order(one) if c in versions.columns]
     keys = [F.col(quoted(column)).cast(view.key_types[key]).alias(f"{KEY}{key}") for key, column in one.by.items()]
     found = versions.select(
@@ -113,20 +114,26 @@ class _States:
     def rows(
         self, frames: Sequence[DataFrame], view: TableView, *, reach: Reach, scope: Scope | None, buckets: int
     ) -> DataFrame:
-        prepared = _prepared(frames[0], view, buckets)
         if scope is None:
-            given = prepared.withColumns({FROM: F.lit(_BEGINNING).cast("bigint"), EARLIER: F.lit(False)})
-        else:
-            given = _within_reach(prepared, view, scope)
+            return self.of_moved(self.moved(frames, [view], buckets), view, reach=reach)
+        given = _within_reach(_prepared(frames[0], [view], buckets), view, scope)
+        return self.of_moved(given.repartition(F.col(UNIT_BUCKET)), view, reach=reach)
+
+    def moved(self, frames: Sequence[DataFrame], views: Sequence[TableView], buckets: int) -> DataFrame:
+        prepared = _prepared(frames[0], views, buckets)
+        whole = prepared.withColumns({FROM: F.lit(_BEGINNING).cast("bigint"), EARLIER: F.lit(False)})
+        return whole.repartition(F.col(UNIT_BUCKET))
+
+    def of_moved(self, moved: DataFrame, view: TableView, *, reach: Reach) -> DataFrame:
         until = reach.watermark_us if reach.watermark_us is not None else _BEGINNING
         kernel = StateKernel.of(view, until)
         schema = StructType(view_layout(view).schema.fields)
-        order = [
-            c for c in given.columns if c.startswith((ORDER, IDENTITY))
-        ] or [c for c in given.columns if c.startswith(VALUE)]  # fmt: skip
+        values = [f"{VALUE}{column}" for column in statistics_of(view)]
+        given = moved.select(*(quoted(c) for c in moved.columns if not c.startswith(VALUE) or c in values))
+        order = [c for c in given.columns if c.startswith((ORDER, IDENTITY))] or values
         keys = [f"{KEY}{key}" for key in view.keys]
         sort: list[str | Column] = [*map(quoted, keys), EVENT, *map(quoted, order), START]
-        return given.repartition(F.col(UNIT_BUCKET)).sortWithinPartitions(*sort).mapInArrow(kernel, schema)
+        return given.sortWithinPartitions(*sort).mapInArrow(kernel, schema)
 
     def affected(
         self,
