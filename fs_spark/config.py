@@ -9,26 +9,25 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
-from fs_spark.documents import Document, read_document
+from fs_spark.config_files import config_error, place_of, read_part, whole_entries
 from fs_spark.errors import ConfigError, is_secret, without_secrets
 from fs_spark.features.definition import View
 from fs_spark.features.entity import Entity
-from fs_spark.features.resolve import Path as TextPath
 from fs_spark.features.service import FeatureService
 from fs_spark.features.source import SourceText
-from fs_spark.features.texts import ViewText
 from fs_spark.features.view import FeatureView
 from fs_spark.inputs.rules import InputEntry, InputsFile
 from fs_spark.stdf.container import DEFAULT_LIMITS, Limits
 from fs_spark.stdf.quantity import powers_between
 from fs_spark.stdf.rules import Availability, Duration, Frozen, ProductConfig, TesterConfig
+from fs_spark.view_files import given_views, reads, view_files
 from fs_spark.view_texts import PlacedText, Registered, resolve_views
 
 
@@ -219,14 +218,14 @@ class Configuration(Frozen):
         spatial = [view for view in self.views if isinstance(view, FeatureView)]
         views, faults = resolve_views(self.texts, spatial, self.entities, self.sources, registered)
         if faults:
-            raise _config_error(self.folder, faults)
+            raise config_error(self.folder, faults)
         return [*spatial, *views]
 
     def require(self, *parts: Part) -> None:
         """Raises ConfigError with the faults of what is needed; without parts, of everything."""
         found = [fault for part, faults in self.faults.items() if not parts or part in parts for fault in faults]
         if found:
-            raise _config_error(self.folder, found)
+            raise config_error(self.folder, found)
 
     @property
     def root(self) -> str | None:
@@ -250,58 +249,6 @@ class Configuration(Frozen):
         if url.startswith("sqlite:///"):
             return f"sqlite:///{(self.folder / url.removeprefix('sqlite:///')).resolve()}"
         return url
-
-
-def _known_keys(model: type[BaseModel], key: str) -> str:
-    near = difflib.get_close_matches(key, list(model.model_fields), n=1)
-    return f" Hint: did you mean {near[0]!r}?" if near else f" Hint: known keys are {', '.join(model.model_fields)}."
-
-
-def _config_error(folder: Path, faults: Sequence[str]) -> ConfigError:
-    count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-    return ConfigError(f"{folder}: {count} in the configuration:\n" + "\n".join(f"- {f}" for f in faults))
-
-
-def _place(file: Path, document: Document, path: Sequence[str | int]) -> str:
-    """`testers.yaml:3`, or the file alone where a path is not in it."""
-    line = document.line(path)
-    return file.name if line is None else f"{file.name}:{line}"
-
-
-def _faults(file: Path, document: Document, model: type[BaseModel], error: ValidationError) -> list[str]:
-    found = []
-    for fault in error.errors():
-        where = ".".join(str(step) for step in fault["loc"]) or "(whole file)"
-        text = fault["msg"].removeprefix("Value error, ")
-        if fault["type"] == "extra_forbidden":
-            text = "unknown key." + (_known_keys(model, str(fault["loc"][-1])) if len(fault["loc"]) == 1 else "")
-        elif "Hint:" not in text:
-            named = any(is_secret(str(step)) for step in fault["loc"])
-            text += f" (found {'***' if named else without_secrets(repr(fault['input']))[:80]})"
-        found.append(f"{_place(file, document, fault['loc'])}: {where}: {text}")
-    return found
-
-
-def _read(file: Path, model: type[BaseModel], faults: list[str], *, needed: bool) -> tuple[Any, Document]:
-    empty = Document(None, None)
-    if not file.is_file():
-        if needed:
-            faults.append(f"{file} does not exist. Hint: `fs-spark init` writes a starter configuration")
-            return None, empty
-        return model(), empty
-    try:
-        document = read_document(file.read_text(encoding="utf-8"))
-    except ConfigError as fault:
-        faults.append(f"{file.name}: {fault}")
-        return None, empty
-    except UnicodeDecodeError as fault:
-        faults.append(f"{file.name}: not readable as YAML: {fault}. Hint: save it as UTF-8")
-        return None, empty
-    try:
-        return model.model_validate({} if document.content is None else document.content), document
-    except ValidationError as error:
-        faults.extend(_faults(file, document, model, error))
-        return None, document
 
 
 def _unit_faults(products: Sequence[ProductConfig], places: Mapping[str, str]) -> list[str]:
@@ -343,36 +290,10 @@ def _mapping_faults(views: Sequence[tuple[FeatureView, str]], products: Sequence
     return faults
 
 
-def _view_files(folder: Path, faults: list[str]) -> tuple[list[tuple[FeatureView, str]], list[PlacedText]]:
-    """The texts of views: spatial ones, which need nothing else, and those of other kinds."""
-    spatial: list[tuple[FeatureView, str]] = []
-    texts: list[PlacedText] = []
-    for file in sorted((folder / "views").glob("*.yaml")):
-        model = FeatureView if is_spatial(file) else ViewText
-        text, document = _read(file, model, faults, needed=True)
-        if isinstance(text, FeatureView):
-            spatial.append((text, _place(file, document, ("parameters",))))
-        elif text is not None:
-            texts.append(PlacedText(text, _placer(file, document)))
-    return spatial, texts
-
-
-def is_spatial(file: Path) -> bool:
-    """Whether a view's text names no transform, or the spatial one."""
-    try:
-        content = read_document(file.read_text(encoding="utf-8")).content
-    except (ConfigError, UnicodeDecodeError):
-        return True
-    transform = content.get("transform") if isinstance(content, dict) else None
-    return transform is None or (isinstance(transform, dict) and transform.get("kind", "spatial") == "spatial")
-
-
-def _placer(file: Path, document: Document) -> Callable[[TextPath], str]:
-    return lambda path: _place(file, document, path)
-
-
-def load_configuration(store_file: str | Path, *, strict: bool = True) -> Configuration:
-    """Reads the folder around `store_file` whole.
+def load_configuration(
+    store_file: str | Path, *, strict: bool = True, views: Sequence[FeatureView | Mapping[str, Any]] = ()
+) -> Configuration:
+    """Reads the folder around `store_file` whole; `views` are more of them, written in Python.
 
     Without `strict`, faults of other files than `store_file` are kept in the result, for `require` to raise.
 
@@ -381,20 +302,24 @@ def load_configuration(store_file: str | Path, *, strict: bool = True) -> Config
     store_file = Path(store_file).expanduser().resolve()
     folder, faults = store_file.parent, list[str]()
     of: dict[Part, list[str]] = {part: [] for part in get_args(Part)}
-    store, _ = _read(store_file, StoreConfig, faults, needed=True)
-    testers, _ = _read(folder / "testers.yaml", TestersFile, of["testers"], needed=False)
-    products, text = _read(folder / "products.yaml", ProductsFile, of["products"], needed=False)
-    inputs, _ = _read(folder / "inputs.yaml", InputsFile, of["inputs"], needed=False)
-    services, _ = _read(folder / "services.yaml", ServicesFile, of["services"], needed=False)
-    entities, _ = _read(folder / "entities.yaml", EntitiesFile, of["entities"], needed=False)
-    sources, _ = _read(folder / "sources.yaml", SourcesFile, of["sources"], needed=False)
-    views, texts = _view_files(folder, of["views"])
-    found: list[View] = [view for view, _ in views]
-    if entities is not None and sources is not None:
-        resolved, wrong = resolve_views(texts, [v for v, _ in views], entities.entities, sources.sources)
-        found, of["views"] = [*found, *resolved], of["views"] + wrong
+    store, _ = read_part(store_file, StoreConfig, faults, needed=True)
+    testers, _ = read_part(folder / "testers.yaml", TestersFile, of["testers"], needed=False)
+    products, text = read_part(folder / "products.yaml", ProductsFile, of["products"], needed=False)
+    inputs, _ = read_part(folder / "inputs.yaml", InputsFile, of["inputs"], needed=False)
+    services, _ = read_part(folder / "services.yaml", ServicesFile, of["services"], needed=False)
+    entities, listed = read_part(folder / "entities.yaml", EntitiesFile, of["entities"], needed=False)
+    known, no_entity = (entities.entities, set()) if entities else whole_entries(EntitiesFile, "entities", listed)
+    sources, listed = read_part(folder / "sources.yaml", SourcesFile, of["sources"], needed=False)
+    brought, no_source = (sources.sources, set()) if sources else whole_entries(SourcesFile, "sources", listed)
+    spatial, texts = view_files(folder, of["views"])
+    more_spatial, more_texts = given_views(views, of["views"])
+    spatial, texts = [*spatial, *more_spatial], [*texts, *more_texts]
+    judged = [placed for placed in texts if not reads(placed.text, no_entity, no_source)]
+    resolved, wrong = resolve_views(judged, [view for view, _ in spatial], known, brought)
+    found: list[View] = [*(view for view, _ in spatial), *resolved]
+    of["views"] += wrong
     seen: dict[str, int] = {}
-    for name in [*(view.name for view, _ in views), *(placed.text.name for placed in texts)]:
+    for name in [*(view.name for view, _ in spatial), *(placed.text.name for placed in texts)]:
         seen[name] = seen.get(name, 0) + 1
     of["views"] += [f"views: {name} is defined {n} times" for name, n in seen.items() if n > 1]
     places = {}
@@ -402,12 +327,12 @@ def load_configuration(store_file: str | Path, *, strict: bool = True) -> Config
         for at, product in enumerate(products.products):
             for name in product.parameters:
                 path = ("products", at, "parameters", name)
-                places[f"{product.product_id}/{name}"] = _place(folder / "products.yaml", text, path)
+                places[f"{product.product_id}/{name}"] = place_of(folder / "products.yaml", text, path)
         of["units"] += _unit_faults(products.products, places)
-        of["parameters"] += _mapping_faults(views, products.products)
+        of["parameters"] += _mapping_faults(spatial, products.products)
     everything = [*faults, *(fault for listed in of.values() for fault in listed)]
     if faults or (strict and everything):
-        raise _config_error(folder, everything)
+        raise config_error(folder, everything)
     return Configuration(
         folder=folder,
         store=store,
@@ -427,7 +352,7 @@ def load_configuration(store_file: str | Path, *, strict: bool = True) -> Config
 def load_store_config(store_file: str | Path) -> StoreConfig:
     """Reads `conf/store.yaml` alone, for what needs a session but no definitions."""
     faults: list[str] = []
-    store, _ = _read(Path(store_file).expanduser().resolve(), StoreConfig, faults, needed=True)
+    store, _ = read_part(Path(store_file).expanduser().resolve(), StoreConfig, faults, needed=True)
     if faults:
         raise ConfigError("\n".join(faults))
     return store  # type: ignore[no-any-return]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fs_spark.features.labels import LabelRequest
     from fs_spark.features.service import Roles
     from fs_spark.features.spine import SpineRequest
+    from fs_spark.features.view import FeatureView
     from fs_spark.ingest import IngestReport
     from fs_spark.ingest.health import RepairReport
     from fs_spark.online import OnlineReader
@@ -71,14 +72,22 @@ class FeatureStore:
         self._since = datetime.now(UTC)
 
     @classmethod
-    def open(cls, conf: str | Path, spark: SparkSession | None = None) -> FeatureStore:
+    def open(
+        cls,
+        conf: str | Path,
+        spark: SparkSession | None = None,
+        *,
+        views: Sequence[FeatureView | Mapping[str, Any]] = (),
+    ) -> FeatureStore:
         """Opens the store that `conf` (a store.yaml) describes.
+
+        `views` are views beside those of the folder: each what its text would hold, as a mapping, or a FeatureView.
 
         Faults of the folder's other files are raised by the verbs that need these, and by `plan` all together.
 
         Raises     ConfigError with every fault of `conf`
         """
-        return cls(load_configuration(conf, strict=False), spark)
+        return cls(load_configuration(conf, strict=False, views=views), spark)
 
     def __repr__(self) -> str:
         store = self.config.store

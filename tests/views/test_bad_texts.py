@@ -144,3 +144,32 @@ def test_a_yaml_bomb_and_a_python_tag_are_refused(tmp_path: Path) -> None:
         load_configuration(path)
     assert "bomb.yaml" in str(caught.value)
     assert "tag.yaml" in str(caught.value)
+
+
+def test_a_fault_in_entities_or_sources_hides_no_other(tmp_path: Path) -> None:
+    """Views that read neither of what is wrong are judged all the same."""
+    views = copy.deepcopy(VIEWS)
+    views["values"]["features"] = {"doubled": "amont * 2"}
+    entities = {"customer": {"keys": {"customer_id": "text"}}, "payment": {"keys": {"row_id": "bigint"}}}
+    found = [line for line in said(tmp_path, views, entities=entities) if line.startswith("- ")]
+    assert len(found) == 2, found
+    assert any("entities.yaml:" in line and "customer_id" in line for line in found)
+    assert any("values.yaml:" in line and "amont" in line for line in found)
+
+
+def test_views_in_python_mean_what_their_texts_mean(tmp_path: Path) -> None:
+    folder, other = tmp_path / "texts", tmp_path / "python"
+    texts = {view.name: view for view in load_configuration(write_conf(folder)).views}
+    given = [{"name": name, "version": "1.0", **body} for name, body in VIEWS.items()]
+    found = load_configuration(write_conf(other, {}), views=given)
+    assert {view.name: view.definition_hash for view in found.views} == {
+        name: view.definition_hash for name, view in texts.items()
+    }
+    wrong: list[Any] = [{**given[0], "owners": "x"}, "activity", given[1]]
+    with pytest.raises(ConfigError) as fault:
+        load_configuration(write_conf(folder), views=wrong)
+    lines = str(fault.value).splitlines()[1:]
+    assert [line.split(":")[0] for line in lines] == ["- views[0]", "- views[1]", "- views"]
+    assert "did you mean 'owner'?" in lines[0]
+    assert "as a mapping, or a FeatureView" in lines[1]
+    assert "defined 2 times" in lines[2]
