@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.window import Window
 
 from fs_spark import names as n
 from fs_spark.binding import units_of_tests
@@ -76,6 +77,33 @@ def _runs(
     )
 
 
+def _lots(
+    tables: Tables, versions: Versions, view: TableView, one: SourceInput, bindings: Bindings,
+    lots: list[str] | None = None,
+) -> DataFrame:  # fmt: skip
+    """A row for each end of a run of a lot: what its runs that ended by then gave together, retests counted again."""
+    runs = _runs(tables, versions, view, one, bindings, lots).where(F.col(n.EVENT_TIMESTAMP).isNotNull())
+    lot = [n.LOT_ID, n.INSERTION]
+    ends = runs.groupBy(*lot, n.EVENT_TIMESTAMP).agg(
+        F.min(n.PRODUCT_ID).alias(n.PRODUCT_ID),
+        F.min(n.TEST_PROGRAM).alias(n.TEST_PROGRAM),
+        F.max(n.AVAILABLE_TIMESTAMP).alias(n.AVAILABLE_TIMESTAMP),
+        F.min(n.RUN_START).alias("first_start"),
+        F.collect_set(n.WAFER_ID).alias("wafers"),
+        F.count(F.lit(1)).alias("runs"),
+        *(F.sum(name).alias(name) for name in ("parts", "judged", "fails")),
+    )
+    so_far = Window.partitionBy(*lot).orderBy(n.EVENT_TIMESTAMP).rowsBetween(Window.unboundedPreceding, 0)
+    return ends.withColumns(
+        {
+            "wafers": F.size(F.array_distinct(F.flatten(F.collect_list("wafers").over(so_far)))).cast("bigint"),
+            "first_start": F.min("first_start").over(so_far),
+            n.AVAILABLE_TIMESTAMP: F.max(n.AVAILABLE_TIMESTAMP).over(so_far),
+            **{name: F.sum(name).over(so_far) for name in ("runs", "parts", "judged", "fails")},
+        }
+    )
+
+
 def _watermark(tables: Tables, versions: Versions, one: SourceInput) -> int | None:
     dies = _dies(Snapshot(tables, dict(versions)), one, None)
     known = F.greatest(F.unix_micros(n.EVENT_TIMESTAMP), F.unix_micros(n.AVAILABLE_TIMESTAMP))
@@ -102,4 +130,5 @@ def _of_changed_lots(rows: Any) -> Callable[..., DataFrame | None]:
 INGESTED_SOURCES: Final = {
     "attempts": IngestedSource(_attempts, _watermark, _of_changed_lots(_attempts)),
     "wafer_runs": IngestedSource(_runs, _watermark, _of_changed_lots(_runs)),
+    "lots": IngestedSource(_lots, _watermark, _of_changed_lots(_lots)),
 }

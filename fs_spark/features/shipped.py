@@ -58,4 +58,16 @@ WAFER_RUNS: Final = ShippedSource(
     known_before=frozenset(_RUN),
     options={"insertion": "1"},
 )  # fmt: skip
-SHIPPED_SOURCES: Final = {source.name: source for source in (ATTEMPTS, WAFER_RUNS)}
+_LOT: Final = {"insertion": "string", "product_id": "string", "test_program": "string"}
+LOTS: Final = ShippedSource(
+    name="lots",
+    keys={"lot_id": "string"},
+    columns={
+        "lot_id": "string", **_LOT, "wafers": "bigint", "runs": "bigint", "parts": "bigint", "judged": "bigint",
+        "fails": "bigint", "first_start": "timestamp",
+    },
+    order=(),
+    known_before=frozenset(_LOT),
+    options={"insertion": "1"},
+)  # fmt: skip
+SHIPPED_SOURCES: Final = {source.name: source for source in (ATTEMPTS, WAFER_RUNS, LOTS)}

@@ -39,6 +39,11 @@ VIEWS: dict[str, Any] = {
         "features": {"power": "vdd * idd", "efficiency": "freq / power"},
         "terms": {"degree": 2, "of": ["vdd", "idd"]},
     },
+    "lot_ends": {
+        "entity": "lot",
+        "transform": {"kind": "columns", "source": "lots"},
+        "features": ["wafers", "runs", "parts", "judged", "fails", "product_id"],
+    },
     "lot_recent": {
         "entity": "lot",
         "transform": {"kind": "rolling", "view": "die_measured"},
@@ -98,6 +103,39 @@ def stored(store: FeatureStore, view: str) -> list[dict[str, Any]]:
 
 DIE = ("lot_id", "wafer_id", "die_x", "die_y")
 READS = ("vdd", "hard_bin", "passed", "tester", "head", "site")
+
+
+def lots_so_far(tests: list[dict[str, Any]]) -> dict[tuple[str, int], list[Any]]:
+    """By lot and end of a run: what its runs that ended by then gave together."""
+    runs: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in tests:
+        if row["insertion"] == "1":
+            runs.setdefault((row["lot_id"], row["wafer_id"], row["run_id"], row["head"]), []).append(row)
+    ends = {run: max(row["event"] for row in parts) for run, parts in runs.items()}
+    found = {}
+    for lot, end in {(run[0], end) for run, end in ends.items()}:
+        ended = [run for run in runs if run[0] == lot and ends[run] <= end]
+        parts = [row for run in ended for row in runs[run]]
+        found[lot, end] = [
+            len({run[1] for run in ended}), len(ended), len(parts),
+            sum(row["passed"] is not None for row in parts), sum(row["passed"] is False for row in parts),
+            min(row["product_id"] for run in ended if ends[run] == end for row in runs[run]),
+            max(end, *(row["available"] for row in parts)),
+        ]  # fmt: skip
+    return found
+
+
+def test_lots_as_far_as_their_runs_have_ended(store: tuple[FeatureStore, Path], spark: SparkSession) -> None:
+    wanted = lots_so_far(attempts(store[0], spark))
+    assert len(wanted) >= 3
+    names = ("wafers", "runs", "parts", "judged", "fails", "product_id")
+    found = {
+        (row["lot_id"], row["event_timestamp"]): [
+            *(row[name] for name in names), max(row["event_timestamp"], row["available_timestamp"])
+        ]
+        for row in stored(store[0], "lot_ends")
+    }  # fmt: skip
+    assert found == wanted
 
 
 def test_statistics_of_a_site_equal_the_oracle(store: tuple[FeatureStore, Path], spark: SparkSession) -> None:
