@@ -6,7 +6,8 @@ seconds only. So a session that is started here
 - takes Delta's jars from our cache folder, where the first session that fetched them has put them;
 - maps an archive of its classes (JEP 350, dynamic class-data sharing), which the first session that ran to its end has
   written when its JVM ended, beside the next one;
-- hands methods to the slow, optimizing compiler C2 later than the JVM would: a job of minutes still gets there.
+- hands methods to the slow, optimizing compiler C2 later than the JVM would: a job of minutes still gets there;
+- collects garbage with one thread where there are but two cores, which G1's own threads would share.
 
 Nothing of it can fail: what is missing, is of another Java, cannot be read or written, or is broken, is left out, and
 an archive is checked before it is used.
@@ -19,6 +20,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shlex
 import shutil
 import tempfile
@@ -43,6 +45,8 @@ LATE_C2: Final = (
     "-XX:Tier4BackEdgeThreshold=400000",
 )
 """Ten times the JVM's own thresholds of C2."""
+SERIAL_GC: Final = "-XX:+UseSerialGC"
+_JAVA_ENVIRONMENT: Final = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
 _CHECKED: Final = "-XX:+VerifySharedSpaces"  # its checksums
 _QUIET: Final = ("-Xlog:cds=off", "-Xlog:cds+dynamic=off")
 _NEEDED_BYTES: Final = 1 << 30
@@ -106,7 +110,7 @@ def quick_start(settings: Mapping[str, str], java: JavaHome, spark_jars: Path) -
         del values["spark.jars.packages"]
         values.pop("spark.jars.excludes", None)
         values[CLASS_PATH] = os.pathsep.join([*map(str, jars), *filter(None, [values.get(CLASS_PATH)])])
-    options = [*LATE_C2, values.get(JAVA_OPTIONS, "")]
+    options = [*LATE_C2, *_collector(values), values.get(JAVA_OPTIONS, "")]
     home = java.path
     # the classes of jars that Ivy brings are not among those that can be archived
     if (jars or package is None) and not _has_folders(values, spark_jars):
@@ -118,6 +122,13 @@ def quick_start(settings: Mapping[str, str], java: JavaHome, spark_jars: Path) -
             options += [f"-XX:ArchiveClassesAtExit={part}", *_QUIET]
     values[JAVA_OPTIONS] = " ".join(filter(None, options))
     return Start(values, home, package is not None and not jars)
+
+
+def _collector(settings: Mapping[str, str]) -> list[str]:
+    """The collector of garbage to ask for; none where somebody else asks for one, since a JVM takes no two."""
+    asked = " ".join([settings.get(JAVA_OPTIONS, ""), *(os.environ.get(name, "") for name in _JAVA_ENVIRONMENT)])
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return [SERIAL_GC] if cores <= 2 and not re.search(r"-XX:[+-]Use\w*GC\b", asked) else []
 
 
 def _has_folders(settings: Mapping[str, str], spark_jars: Path) -> bool:
@@ -171,7 +182,12 @@ def _key(java: JavaHome, spark_jars: Path, jars: Sequence[Path], settings: Mappi
     for jar in [*sorted(spark_jars.glob("*.jar")), *jars]:
         seen = jar.stat()
         told.append((str(jar), seen.st_size, seen.st_mtime_ns))
-    told += [settings.get(JAVA_OPTIONS), settings.get(CLASS_PATH), os.environ.get("SPARK_DIST_CLASSPATH")]
+    told += [
+        _collector(settings),
+        settings.get(JAVA_OPTIONS),
+        settings.get(CLASS_PATH),
+        os.environ.get("SPARK_DIST_CLASSPATH"),
+    ]
     return "classes-" + hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from fs_spark import names as n
 from fs_spark.config import Configuration, load_configuration
 from fs_spark.errors import FeatureNotFoundError, RequestError, SchemaError, did_you_mean, without_secrets, zone_hint
+from fs_spark.on_workers import on_workers
+from fs_spark.tester_files import TesterFiles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from fs_spark.features.service import Roles
     from fs_spark.features.spine import SpineRequest
     from fs_spark.features.view import FeatureView
-    from fs_spark.ingest import IngestReport
     from fs_spark.ingest.health import RepairReport
     from fs_spark.online import OnlineReader
     from fs_spark.online.export import ExportReport
@@ -36,31 +36,7 @@ if TYPE_CHECKING:
     from fs_spark.training import PinnedTable, Prefix, TrainingRules, TrainingSet, TrainingSets
 
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _on_workers(
-    verb: Callable[Concatenate[FeatureStore, P], R],
-) -> Callable[Concatenate[FeatureStore, P], R]:
-    """A verb that runs Python on Spark's workers: where they lack the package, one line says what to set."""
-
-    @functools.wraps(verb)
-    def carried_out(self: FeatureStore, /, *args: P.args, **more: P.kwargs) -> R:
-        try:
-            return verb(self, *args, **more)
-        except Exception as fault:
-            from fs_spark.session import without_package
-
-            told = without_package(fault)
-            if told is None:
-                raise
-            raise told from None
-
-    return carried_out
-
-
-class FeatureStore:
+class FeatureStore(TesterFiles):
     """A feature store over one configuration folder. Opening it reads files alone; Spark is used by the verbs."""
 
     def __init__(self, config: Configuration, spark: SparkSession | None = None) -> None:
@@ -121,23 +97,6 @@ class FeatureStore:
 
         return Registry(self._tables).state()
 
-    @_on_workers
-    def ingest(self, sources: Sequence[str | Path] = (), *, again: bool = False, dry_run: bool = False) -> IngestReport:
-        """Reads tester files (paths, globs, folders) into `files`, `wafer_runs`, `die_tests`, `tests`, `test_results`.
-
-        A file whose decompressed bytes are known changes nothing; one that cannot be read is recorded with its reason
-        and the rest go on; of a cut file the complete parts are kept. With `again`, known files are read anew when
-        they were set aside or when the configuration of their tester or identity is another now (without sources:
-        all delivered ones). With `dry_run` nothing is written.
-
-        Raises     RequestError where a source names nothing, before any table changes
-        """
-        from fs_spark.ingest import ingest
-
-        self.config.require("testers", "products", "inputs")
-        self._warm(lambda: ["stdf"])
-        return ingest(self._tables, self.config, sources, again=again, dry_run=dry_run)
-
     def plan(self) -> list[Change]:
         """What `apply` would register.
 
@@ -171,11 +130,11 @@ class FeatureStore:
         )  # fmt: skip
         return changes
 
-    @_on_workers
+    @on_workers
     def materialize(self, views: Sequence[str] | None = None, *, full: bool = False) -> MaterializeReport:
-        """Brings view tables up to the ingested rows: the lots that changed, or with `full` every one.
+        """Brings view tables up to what they are made from: the units that changed, or with `full` every one.
 
-        Units (a wafer, for lot views a lot) that come out the same are not written, so a rerun adds no version.
+        Units (as each kind of view has them) that come out the same are not written, so a rerun adds no version.
 
         Raises     FeatureNotFoundError for an unknown view, RequestError where nothing was ingested or applied;
                    ConfigError where a file measures a parameter as another quantity than configured
@@ -187,17 +146,7 @@ class FeatureStore:
         self._warm(self._kernel_jobs)
         return materialize(self._tables, Registry(self._tables), self.config, views, full=full)
 
-    def _kernel_jobs(self) -> list[str]:
-        from fs_spark.features.compute import plan_of
-        from fs_spark.features.view import FeatureView
-        from fs_spark.warm import WINDOWS, kernel_jobs
-
-        spatial = [view for view in self.config.views if isinstance(view, FeatureView)]
-        plans = (plan_of(v.features, v.parameters, v.bins, v.settings) for v in spatial)
-        states = any("last_event_timestamp" in view.times for view in self.config.views)
-        return [*kernel_jobs(kernel for plan in plans for kernel in plan.kernels), *([WINDOWS] if states else [])]
-
-    @_on_workers
+    @on_workers
     def spine(
         self, request: SpineRequest | LabelRequest, *, columns: Sequence[str] | Mapping[str, str] = ()
     ) -> DataFrame:
@@ -207,9 +156,9 @@ class FeatureStore:
         name -> row expression of these, of `event_timestamp` (T) and of the keys. A `LabelRequest` asks sources, which
         are brought in first, as by `materialize`; it holds its columns itself.
 
-        Grain      one row per attempt (`die_test`), die (`next_insertion`) or lot (`lot_final`); of a LabelRequest one
-                   per event, or per key and time of the grid, whose label is known
-        Raises     RequestError for an insertion, source or column that nothing is known of; LeakageError for a column
+        Grain      as the request's question says; of a LabelRequest one row per event, or per key and time of the
+                   grid, whose label is known
+        Raises     RequestError for a test step, source or column that nothing is known of; LeakageError for a column
                    that is not known before T
         """
         from fs_spark.features.labels import LabelRequest
@@ -226,18 +175,7 @@ class FeatureStore:
             return label_spine(self._tables, Registry(self._tables), self.config, request)
         return self._spine_of_tests(request, columns)
 
-    def _spine_of_tests(self, request: SpineRequest, columns: Sequence[str] | Mapping[str, str]) -> DataFrame:
-        from fs_spark.transforms.spines import spine_of
-
-        known = {row[0] for row in self.table(n.WAFER_RUNS).select(n.INSERTION).distinct().collect()}
-        for insertion in (request.insertion, request.earlier_insertion):
-            if insertion is not None and insertion not in known:
-                raise RequestError(
-                    f"nothing was ingested of insertion {insertion!r}.\n{did_you_mean(insertion, known)}"
-                )
-        return spine_of(self.table(n.DIE_TESTS), request, columns=columns)
-
-    @_on_workers
+    @on_workers
     def training_set(
         self,
         spine: DataFrame | pd.DataFrame | PinnedTable,
@@ -315,7 +253,7 @@ class FeatureStore:
 
         return self._tables.spark.createDataFrame(pa.Table.from_pandas(spine.assign(**zoned), preserve_index=False))
 
-    @_on_workers
+    @on_workers
     def reproduce(self, name: str, *, from_source: bool = False) -> TrainingSet:
         """Rebuilds a training set from the versions in its manifest and compares digests.
 
@@ -334,7 +272,7 @@ class FeatureStore:
 
         return TrainingSets(self._tables)
 
-    @_on_workers
+    @on_workers
     def export(self, service: str, *, at: datetime | None = None) -> ExportReport:
         """Publishes the newest rows of a service's views online, all at once, for questions from `at` (now) on.
 
@@ -361,19 +299,12 @@ class FeatureStore:
     def table(self, name: str, *, version: int | None = None) -> DataFrame:
         """Any table or view as a DataFrame, newest or at a Delta version.
 
-        Ingested tables give the rows of kept files; `die_tests` also `attempt`, `is_first` and `is_final`.
+        Ingested tables give the rows of kept files; those of single tests also `attempt`, `is_first` and `is_final`.
         """
-        from fs_spark.snapshot import kept_files
-        from fs_spark.transforms.attempts import with_attempts
-        from fs_spark.transforms.kept import only_kept
-
         table = self._table_name(name)
         if version is None and table.startswith(n.TRAINING_PREFIX):
             version = self._kept_version(table)
-        rows = self._tables.read(table, version)
-        if table in (n.WAFER_RUNS, n.DIE_TESTS, n.TESTS, n.TEST_RESULTS):
-            rows = only_kept(rows, kept=kept_files(self._tables))
-        return with_attempts(rows) if table == n.DIE_TESTS else rows
+        return self._counted(table, self._tables.read(table, version))
 
     def _kept_version(self, table: str) -> int | None:
         """The version of a training table that its manifest names; None where no manifest does."""

@@ -30,9 +30,7 @@ def view_files(folder: Path, faults: list[str]) -> tuple[list[tuple[FeatureView,
     return spatial, texts
 
 
-def given_views(
-    given: Sequence[Any], faults: list[str]
-) -> tuple[list[tuple[FeatureView, str]], list[PlacedText]]:
+def given_views(given: Sequence[Any], faults: list[str]) -> tuple[list[tuple[FeatureView, str]], list[PlacedText]]:
     """Views written in Python: what a text would hold, as a mapping, or a spatial view."""
     spatial: list[tuple[FeatureView, str]] = []
     texts: list[PlacedText] = []

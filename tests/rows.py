@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 Rows = list[dict[str, Any]]
@@ -61,3 +62,10 @@ def settings(spark: SparkSession, changed: Mapping[str, str]) -> Iterator[None]:
                 spark.conf.unset(key)
             else:
                 spark.conf.set(key, value_before)
+
+
+def explained(frame: DataFrame, capsys: pytest.CaptureFixture[str], mode: str = "simple") -> str:
+    """A frame's plan, as it is printed."""
+    capsys.readouterr()
+    frame.explain(mode=mode)
+    return capsys.readouterr().out

@@ -42,8 +42,8 @@ class RowSchema:
 
     Raises  SchemaError with every fault: a name twice, a type that is none of `TYPES`
 
-    >>> RowSchema(("vdd", "wafers_done"), ("double", "int")).to_json()
-    '{"names": ["vdd", "wafers_done"], "types": ["double", "int"]}'
+    >>> RowSchema(("vdd", "visits"), ("double", "int")).to_json()
+    '{"names": ["vdd", "visits"], "types": ["double", "int"]}'
     """
 
     names: tuple[str, ...]

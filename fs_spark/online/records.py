@@ -26,7 +26,7 @@ _PARTS: Final = 24
 class ViewRecord:
     """One view of a service, in one role and of one kind of row.
 
-    `view` is its table (``die_neighborhood__v1.0``), `schema` the stored feature columns, and `features` the pairs
+    `view` is its table (``activity__v1.0``), `schema` the stored feature columns, and `features` the pairs
     (name in the service's answer, column of `schema`). A record of an older publication has no more than these: one
     row for each key, which is answered at any time.
 

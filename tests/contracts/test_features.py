@@ -109,7 +109,10 @@ PUBLIC = {
 }
 
 STORE = {
-    "open": "(conf: 'str | Path', spark: 'SparkSession | None' = None) -> 'FeatureStore'",
+    "open": (
+        "(conf: 'str | Path', spark: 'SparkSession | None' = None, *, views: 'Sequence[FeatureView | "
+        "Mapping[str, Any]]' = ()) -> 'FeatureStore'"
+    ),
     "ingest": (
         "(self, sources: 'Sequence[str | Path]' = (), *, again: 'bool' = False, dry_run: 'bool' = False) -> "
         "'IngestReport'"
@@ -171,7 +174,7 @@ def test_a_name_that_does_not_exist() -> None:
 def test_the_methods_of_the_store() -> None:
     methods = {
         name: str(inspect.signature(getattr(fs_spark.FeatureStore, name)))
-        for name in vars(fs_spark.FeatureStore)
+        for name in dir(fs_spark.FeatureStore)
         if not name.startswith("_")
     }
     assert methods == STORE

@@ -60,6 +60,8 @@ LEVELS = {
     "online": 6,
     "retention": 6,
     "leaks": 7,
+    "on_workers": 5,
+    "tester_files": 7,
     "store": 7,
     "fs_spark": 8,  # the public names
     "training_verbs": 8,
@@ -81,6 +83,7 @@ ALLOWED = {
     ("binding", "registry"),
     ("binding", "snapshot"),
     ("config", "view_texts"),
+    ("store", "tester_files"),
     ("config", "config_files"),
     ("config", "view_files"),
     ("view_files", "config_files"),

@@ -16,7 +16,6 @@ from fs_spark import FeatureStore, cli
 from fs_spark.errors import SetupError
 from fs_spark.features.catalogue import CATALOGUE
 from fs_spark.session import without_package
-from fs_spark.store import _on_workers
 from tests.stores import label_spine, new_folder, open_store, versions, write_lot
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -267,7 +266,7 @@ def test_where_the_workers_lack_the_package_one_line_says_what_to_set() -> None:
         raise RuntimeError(text + "ModuleNotFoundError: No module named 'numba'")
 
     with pytest.raises(SetupError, match="has no package 'numba'"):
-        _on_workers(verb)(store)
+        on_workers(verb)(store)
 
 
 def test_what_the_jvm_prints_is_hidden_and_shown_where_it_does_not_start(tmp_path: Path) -> None:

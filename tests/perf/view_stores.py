@@ -135,10 +135,11 @@ def training(spark: SparkSession, folder: Path, measured: Measured, scale: float
 
     asked = [f"plain{k}:value{k}" for k in range(3)]
     first = store.training_set(spine(), asked, name="warm")
-    pinned = first.manifest["views"]
+    pinned, tables = first.manifest["views"], first.tables
+    assert tables is not None
 
     def joined() -> DataFrame:
-        return as_of_join(spine(), joined_views(pinned, pinned_frames(first.tables, pinned)))
+        return as_of_join(spine(), joined_views(pinned, pinned_frames(tables, pinned)))
 
     def written() -> None:
         joined().write.format("delta").mode("overwrite").save(str(folder / "floor"))

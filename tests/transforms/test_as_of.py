@@ -17,7 +17,7 @@ from fs_spark.errors import LeakageError, RequestError, SchemaError
 from fs_spark.transforms import AsOfView, as_of_join, as_of_row
 from tests.frames import assert_frames_close
 from tests.oracles.as_of import as_of
-from tests.rows import Rows, arrow_of, frame_of, plain, rows_of, settings
+from tests.rows import Rows, arrow_of, explained, frame_of, plain, rows_of, settings
 
 LOT, WAFER, DIE = ("lot_id",), ("lot_id", "wafer_id"), ("lot_id", "wafer_id", "die_x", "die_y")
 KEYS = "lot_id string, wafer_id string, die_x int, die_y int"
@@ -472,12 +472,6 @@ def test_no_view_is_refused(spark: SparkSession) -> None:
 
 
 # The plan.
-
-
-def explained(frame: DataFrame, capsys: pytest.CaptureFixture[str], mode: str = "simple") -> str:
-    capsys.readouterr()
-    frame.explain(mode=mode)
-    return capsys.readouterr().out
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 8])

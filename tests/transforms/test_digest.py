@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+import struct
 from math import nan
 from typing import Any
 
@@ -11,7 +13,14 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from fs_spark.transforms.digest import _partition_digest, combine_digests, partition_digests, unit_checksum
+from fs_spark.transforms.digest import (
+    _partition_digest,
+    combine_digests,
+    hash_sum,
+    partition_digests,
+    sum_of,
+    unit_checksum,
+)
 from tests.rows import ARROW, arrow_of, frame_of, rows_of, settings
 
 
@@ -170,6 +179,52 @@ def test_unit_checksums(spark: SparkSession) -> None:
     for partitions, ordered in ((1, rows), (7, rows[::-1])):
         frame = frame_of(spark, ordered, "unit string, a int, d double").repartition(partitions)
         sums = frame.groupBy("unit").agg(unit_checksum(["a", "d"]).alias("sum"))
-        found.append({row["unit"]: row["sum"] for row in rows_of(sums)})
+        found.append({row["unit"]: tuple(row["sum"].values()) for row in rows_of(sums)})
     assert found[0] == found[1]
     assert len(set(found[0].values())) == len(variants)
+
+
+def test_a_sum_of_hashes_is_that_of_whole_numbers(spark: SparkSession) -> None:
+    hashes = [-(2**63), 2**63 - 1, -1, 0, 5, -(2**32), 2**32 + 7, *range(-4, 4)]
+    frame = frame_of(spark, [{"h": h} for h in hashes], "h bigint")
+    assert sum_of(frame.agg(hash_sum(F.col("h")).alias("s")).collect()[0]["s"]) == sum(hashes)
+    assert sum_of(frame.where("false").agg(hash_sum(F.col("h")).alias("s")).collect()[0]["s"]) == 0
+
+
+def told_plainly(rows: list[dict[str, Any]]) -> int:
+    """The sum of the rows' hashes, a cell at a time."""
+    total = 0
+    for row in rows:
+        cells = b""
+        for name, value in row.items():
+            if value is None:
+                cells += b"\0" + {"i": bytes(4), "d": bytes(8), "t": b"", "b": b"\0", "a": b""}[name]
+            elif name == "a":
+                cells += b"\1" + struct.pack("<I", len(str(value))) + str(value).encode()
+            elif name == "t":
+                cells += b"\1" + struct.pack("<I", len(value.encode())) + value.encode()
+            else:
+                cells += b"\1" + struct.pack({"i": "<i", "d": "<d", "b": "<b"}[name], value)
+        total += int.from_bytes(hashlib.blake2b(cells, digest_size=16).digest(), "little")
+    return total % 2**128
+
+
+def test_the_bytes_that_are_hashed() -> None:
+    """Digests of stored training sets hang on them."""
+    rng = random.Random(3)
+
+    def some(value: Any) -> Any:
+        return None if rng.random() < 0.2 else value
+
+    rows = [
+        {
+            "i": some(rng.randrange(-9, 9)), "t": some(rng.choice(["", "lot", "\u00fc\u20ac"])),
+            "d": some(rng.gauss(0, 1)), "b": some(rng.random() < 0.5), "a": some([0.5, None]),
+        }
+        for _ in range(200)
+    ]  # fmt: skip
+    kinds = {"i": pa.int32(), "t": pa.string(), "d": pa.float64(), "b": pa.bool_(), "a": pa.list_(pa.float64())}
+    batch = pa.RecordBatch.from_pylist(rows, schema=pa.schema(list(kinds.items())))
+    for begin, end in ((0, 200), (3, 150), (7, 8), (5, 5)):
+        (found,) = _partition_digest(None, ())(iter([batch.slice(begin, end - begin)]))
+        assert found["digest"][0].as_py() == f"{told_plainly(rows[begin:end]):032x}"

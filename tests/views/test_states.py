@@ -9,10 +9,13 @@ import pytest
 from pyspark.sql import SparkSession
 
 from fs_spark.transforms.kinds import COMPUTATIONS, Reach
+from fs_spark.transforms.kinds.states import STATES
 from tests.oracles import complete_groups, state_views, window_statistics
 from tests.oracles.histories import random_history
 from tests.oracles.sources import DAY, HOUR, Source, all_revisions, becomes_known, watermark
 from tests.oracles.state_views import StateView, Statistic, Window
+from tests.rows import explained
+from tests.stores import rows as stored_rows
 from tests.views.histories import frame, same, source, us, view_of
 
 SEEDS = range(10)
@@ -197,3 +200,36 @@ def test_aggregates_equal_the_oracle(spark: SparkSession, close: str) -> None:
         how = ways[close]
         wanted += complete_groups.complete_rows(own, oracle, until, **how)
     assert differences(rows_of(rows, TIMES), wanted, "customer_id")[:5] == []
+
+
+@pytest.mark.parametrize(("order", "shuffles"), [([], 1), (["number"], 2)], ids=["no order", "revisions"])
+def test_views_of_one_source_share_a_shuffle(
+    spark: SparkSession, capsys: pytest.CaptureFixture[str], order: list[str], shuffles: int
+) -> None:
+    """Rows cross it once, and each view comes out as it does alone, also where the views read different columns.
+
+    Revisions are told apart by the row's own key first, which may name another group than the one before.
+    """
+    texts = [
+        {**TEXT, "name": "all"},
+        {**TEXT, "name": "sums", "features": [{"column": "amount", "statistics": "sum", "windows": ["2 r"]}]},
+        {**TEXT, "name": "kinds", "features": [{"column": "kind", "statistics": ["last", "first"], "windows": "3 r"}]},
+        {**TEXT, "name": "counts", "features": [{"statistics": "rows", "windows": "1 d"}]},
+    ]  # fmt: skip
+    views = [view_of(text, source(order=order)) for text in texts]
+    delivered = histories(range(4))
+    given = frame(spark, delivered, source(order=order))
+    reach = Reach(watermark(delivered, Source(keys=("row_id",), reads=READS, order=tuple(order))))
+    moved = STATES.moved([given], views, 16)
+    assert explained(moved, capsys).count("Exchange hashpartitioning") == shuffles
+    moved = moved.persist()
+    try:
+        for view in views:
+            rows = STATES.of_moved(moved, view, reach=reach)
+            behind = explained(rows, capsys).split("InMemoryRelation")
+            assert len(behind) == 2, "the rows are not those that were moved for all"
+            assert "Exchange" not in behind[0], view.name
+            alone = STATES.rows([given], view, reach=reach, scope=None, buckets=16)
+            assert stored_rows(rows) == stored_rows(alone), view.name
+    finally:
+        moved.unpersist()
