@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 from fs_spark import FeatureStore, cli
 from fs_spark.errors import SetupError
 from fs_spark.features.catalogue import CATALOGUE
+from fs_spark.on_workers import on_workers
 from fs_spark.session import without_package
 from tests.stores import label_spine, new_folder, open_store, versions, write_lot
 

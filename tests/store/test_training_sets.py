@@ -36,7 +36,8 @@ def test_the_published_schema_is_that_of_the_manifests(walk: Walk) -> None:
     assert manifest["code"]["spark"].startswith("4.")
     assert manifest["configuration"] is not None
     kept = walk.store.history("training__bin_model")[0].metadata["fs_spark"]["training_set"]
-    assert kept["content"]["digest"] == walk.training_set.digest
+    # the rows' digest is taken of what lies in the table
+    assert kept == {key: manifest[key] for key in manifest if key != "content"}
 
 
 def test_training_sets_are_listed_described_and_compared(walk: Walk) -> None:
