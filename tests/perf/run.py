@@ -25,6 +25,7 @@ from pyspark.sql import SparkSession
 
 from fs_spark import build_session
 from tests.perf import asof as asof_perf
+from tests.perf import cluster as cluster_perf
 from tests.perf import dies as dies_perf
 from tests.perf import spatial as spatial_perf
 from tests.perf import stdf as stdf_perf
@@ -143,6 +144,11 @@ def dies(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measuremen
     yield from dies_perf.run(spark, folder, measured)
 
 
+def cluster(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measurement]:
+    """Verbs on a standalone cluster, against the commit before they were made fast."""
+    yield from cluster_perf.run(folder, measured)
+
+
 def measured(name: str, floor_s: float, run_s: float, rows: int) -> Measurement:
     return {
         "name": name,
@@ -163,6 +169,7 @@ BENCHMARKS: dict[str, Callable[[SparkSession, Path, float], Iterable[Measurement
     "views": views,
     "training": training,
     "dies": dies,
+    "cluster": cluster,
 }
 
 
