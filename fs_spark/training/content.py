@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType, NullType
 
-from fs_spark.transforms.digest import Seen, combine_digests, hash_sum, partition_digests, sum_of, unit_checksum
+from fs_spark.transforms.digest import Seen, combine_digests, hash_sums, partition_digests, row_hash, sum_of
 from fs_spark.transforms.ordering import is_orderable
 
 
@@ -59,13 +59,13 @@ class Watched:
     @classmethod
     def of(cls, frame: DataFrame) -> Watched:
         told = Observation()
-        counted, added = F.count(F.lit(1)).alias("rows"), unit_checksum(frame.columns).alias("sum")
-        return cls(frame.observe(told, counted, added), told)
+        counted = F.count(F.lit(1)).alias("rows")
+        return cls(frame.observe(told, counted, *hash_sums(row_hash(frame.columns), "sum")), told)
 
     @property
     def seen(self) -> tuple[int, int]:
         """The number of rows, and the sum of their hashes, when they have been read."""
-        return int(self._told.get["rows"]), sum_of(self._told.get["sum"])
+        return int(self._told.get["rows"]), sum_of(self._told.get, "sum")
 
 
 def content_of(frame: DataFrame, outputs: Mapping[str, Sequence[str]]) -> Content:
@@ -91,13 +91,13 @@ def _hashes(columns: Sequence[str]) -> list[Column]:
 def _column_sums(columns: Sequence[str]) -> list[Column]:
     wanted = []
     for at, name in enumerate(columns):
-        wanted.append(hash_sum(F.col(f"__hash_{at}")).alias(f"sum_{at}"))
+        wanted += hash_sums(F.col(f"__hash_{at}"), f"sum_{at}")
         wanted.append(F.count_if(F.col(f"`{name}`").isNull()).alias(f"nulls_{at}"))
     return wanted
 
 
 def _as_digests(columns: Sequence[str], found: Mapping[str, Any]) -> dict[str, str]:
-    return {name: f"{sum_of(found[f'sum_{at}']):x}:{found[f'nulls_{at}']}" for at, name in enumerate(columns)}
+    return {name: f"{sum_of(found, f'sum_{at}'):x}:{found[f'nulls_{at}']}" for at, name in enumerate(columns)}
 
 
 def _empty_counts(outputs: Mapping[str, Sequence[str]]) -> list[Column]:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 _MODULUS = 1 << 128
@@ -146,18 +147,23 @@ def combine_digests(parts: list[tuple[str, int]], columns: list[tuple[str, str]]
     return hashlib.sha256(text.encode()).hexdigest(), rows
 
 
-def hash_sum(hashes: Column) -> Column:
+def hash_sums(hashes: Column, name: str) -> list[Column]:
     """The sum of 64-bit hashes, exact for 2 ** 31 rows, as that of their upper and that of their lower halves."""
     upper, lower = F.shiftright(hashes, 32), hashes.bitwiseAND(F.lit(0xFFFF_FFFF))
-    return F.struct(F.sum(upper).alias("upper"), F.sum(lower).alias("lower"))
+    return [F.sum(upper).alias(f"{name}_upper"), F.sum(lower).alias(f"{name}_lower")]
 
 
-def sum_of(told: Row | None) -> int:
-    """The number that a `hash_sum` stands for; 0 without rows."""
-    return 0 if told is None or told["upper"] is None else (int(told["upper"]) << 32) + int(told["lower"])
+def sum_of(told: Mapping[str, Any], name: str) -> int:
+    """The number that `hash_sums` stand for; 0 without rows."""
+    return ((told[f"{name}_upper"] or 0) << 32) + (told[f"{name}_lower"] or 0)
 
 
-def unit_checksum(columns: list[str]) -> Column:
-    """Sum of row hashes inside a group, exact in any order: tells whether a recomputed unit differs from the stored."""
+def row_hash(columns: Sequence[str]) -> Column:
+    """A hash of a row that tells null from what hashes alike."""
     cells = ", ".join(f"`{c}`, `{c}` IS NULL" for c in columns)
-    return hash_sum(F.expr(f"xxhash64({cells})"))
+    return F.expr(f"xxhash64({cells})")
+
+
+def unit_checksum(columns: Sequence[str]) -> Column:
+    """Sum of row hashes inside a group, exact in any order: tells whether a recomputed unit differs from the stored."""
+    return F.struct(*hash_sums(row_hash(columns), "sum"))

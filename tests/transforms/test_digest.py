@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from fs_spark.transforms.digest import (
     _partition_digest,
     combine_digests,
-    hash_sum,
+    hash_sums,
     partition_digests,
     sum_of,
     unit_checksum,
@@ -187,8 +187,8 @@ def test_unit_checksums(spark: SparkSession) -> None:
 def test_a_sum_of_hashes_is_that_of_whole_numbers(spark: SparkSession) -> None:
     hashes = [-(2**63), 2**63 - 1, -1, 0, 5, -(2**32), 2**32 + 7, *range(-4, 4)]
     frame = frame_of(spark, [{"h": h} for h in hashes], "h bigint")
-    assert sum_of(frame.agg(hash_sum(F.col("h")).alias("s")).collect()[0]["s"]) == sum(hashes)
-    assert sum_of(frame.where("false").agg(hash_sum(F.col("h")).alias("s")).collect()[0]["s"]) == 0
+    for rows, wanted in ((frame, sum(hashes)), (frame.where("false"), 0)):
+        assert sum_of(rows.agg(*hash_sums(F.col("h"), "s")).collect()[0].asDict(), "s") == wanted
 
 
 def told_plainly(rows: list[dict[str, Any]]) -> int:
