@@ -131,8 +131,11 @@ def ingest(
     )
     anew = miscounted(tables, ledger, paths) if ledger is not None else {}
     if not dry_run:
+        there = [name for name in TABLES if tables.exists(name)]
+        for name in there:  # one of another schema is refused before any is made
+            tables.create(name, LAYOUTS[name])
         with ThreadPoolExecutor(_TABLES_AT_ONCE) as pool:  # each takes Delta a second, most of it waiting
-            list(pool.map(lambda name: tables.create(name, LAYOUTS[name]), TABLES))
+            list(pool.map(lambda name: tables.create(name, LAYOUTS[name]), [t for t in TABLES if t not in there]))
     if ledger is None or ledger.version < 0:
         ledger = Ledger.read(tables)
     log.info("reading %d files, %d are known", len(paths), len(ledger.files))
