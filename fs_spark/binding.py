@@ -7,6 +7,8 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -22,7 +24,7 @@ from fs_spark.stdf.rules import ProductConfig
 from fs_spark.transforms.bindings import MeasuredTest, ProductBinding, binding_body
 from fs_spark.transforms.spatial import FileUnits
 from fs_spark.transforms.units import UNIT
-from fs_spark.wafer import resolve_geometry
+from fs_spark.wafer import place_codes, resolve_geometry
 
 log = logging.getLogger(__name__)
 
@@ -48,14 +50,20 @@ def _recorded(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
     }
 
 
-def _places(snapshot: Snapshot, products: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
-    """By product the places at which dies of it were tested."""
+def _places(snapshot: Snapshot, products: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    """By product the places at which dies of it were tested, (n, 2) of (x, y), sorted."""
     placed = F.col(n.DIE_X).isNotNull() & F.col(n.DIE_Y).isNotNull()
     dies = snapshot.read(n.DIE_TESTS).where(placed & F.col(n.PRODUCT_ID).isin(list(products)))
-    found: dict[str, list[tuple[int, int]]] = {product: [] for product in products}
-    for row in dies.select(n.PRODUCT_ID, n.DIE_X, n.DIE_Y).distinct().collect():
-        found[row[n.PRODUCT_ID]].append((row[n.DIE_X], row[n.DIE_Y]))
-    return found
+    found = dies.select(n.PRODUCT_ID, n.DIE_X, n.DIE_Y).distinct().toArrow()
+    product = found[n.PRODUCT_ID].combine_chunks().dictionary_encode()
+    codes = product.indices.to_numpy(zero_copy_only=False)
+    x, y = (found[axis].to_numpy().astype(np.int64) for axis in (n.DIE_X, n.DIE_Y))
+    places = dict.fromkeys(products, np.zeros((0, 2), np.int64))
+    for code, name in enumerate(product.dictionary.to_pylist()):
+        here = codes == code
+        order = np.argsort(place_codes(x[here], y[here]))
+        places[name] = np.stack([x[here][order], y[here][order]], axis=1)
+    return places
 
 
 def binding_entry(view: View, product_id: str, binding: ProductBinding, resolved_from: Mapping[str, int]) -> Entry:
@@ -85,13 +93,13 @@ def new_bindings(state: RegistryState, config: Configuration, snapshot: Snapshot
     places = _places(snapshot, wanted)
     maps = {
         product: resolve_geometry(
-            sorted(places[product]),
+            places[product],
             recorded=recorded[product],
             configured=setups[product].wafer_map.model_dump(),
             edge_exclusion_mm=config.store.wafer_map.edge_exclusion_mm,
         )
         for product in wanted  # no part of it has a place yet: it is bound when the first one comes
-        if places[product] or setups[product].wafer_map.rows
+        if len(places[product]) or setups[product].wafer_map.rows
     }
     entries: list[Entry] = []
     measured: set[Measured] = set()
@@ -188,8 +196,8 @@ def count_outside(snapshot: Snapshot, bindings: Mapping[str, ProductBinding]) ->
     """Dies that were tested but are not on their product's map, by product."""
     counts = {}
     for product, dies in _places(snapshot, sorted(bindings)).items():
-        if dies:
-            outside = int(bindings[product].geometry.outside(*zip(*dies, strict=True)).sum())
+        if len(dies):
+            outside = int(bindings[product].geometry.outside(*dies.T).sum())
             if outside:
                 counts[product] = outside
     return counts

@@ -68,7 +68,8 @@ def cluster(folder: Path, workers: int = 2) -> Iterator[str]:
     java = find_java().path
     environment = os.environ | {
         "JAVA_HOME": str(java), "SPARK_LOG_DIR": str(folder), "PYSPARK_PYTHON": sys.executable,
-        "SPARK_LOCAL_DIRS": str(folder / "local"),
+        "SPARK_LOCAL_DIRS": str(folder / "local"), "SPARK_HOME": str(Path(pyspark.__file__).parent),
+        "SPARK_SCALA_VERSION": "2.13",
     }  # fmt: skip
     port = free_port()
     jars = str(Path(pyspark.__file__).parent / "jars" / "*")
