@@ -308,16 +308,17 @@ def load_configuration(
     inputs, _ = read_part(folder / "inputs.yaml", InputsFile, of["inputs"], needed=False)
     services, _ = read_part(folder / "services.yaml", ServicesFile, of["services"], needed=False)
     entities, listed = read_part(folder / "entities.yaml", EntitiesFile, of["entities"], needed=False)
-    known, no_entity = (entities.entities, set()) if entities else whole_entries(EntitiesFile, "entities", listed)
+    known = (entities.entities, set[str]()) if entities else whole_entries(EntitiesFile, "entities", listed)
     sources, listed = read_part(folder / "sources.yaml", SourcesFile, of["sources"], needed=False)
-    brought, no_source = (sources.sources, set()) if sources else whole_entries(SourcesFile, "sources", listed)
+    brought = (sources.sources, set[str]()) if sources else whole_entries(SourcesFile, "sources", listed)
     spatial, texts = view_files(folder, of["views"])
     more_spatial, more_texts = given_views(views, of["views"])
     spatial, texts = [*spatial, *more_spatial], [*texts, *more_texts]
-    judged = [placed for placed in texts if not reads(placed.text, no_entity, no_source)]
-    resolved, wrong = resolve_views(judged, [view for view, _ in spatial], known, brought)
-    found: list[View] = [*(view for view, _ in spatial), *resolved]
-    of["views"] += wrong
+    found: list[View] = [view for view, _ in spatial]
+    if known is not None and brought is not None:
+        judged = [placed for placed in texts if not reads(placed.text, known[1], brought[1])]
+        resolved, wrong = resolve_views(judged, [view for view, _ in spatial], known[0], brought[0])
+        found, of["views"] = [*found, *resolved], of["views"] + wrong
     seen: dict[str, int] = {}
     for name in [*(view.name for view, _ in spatial), *(placed.text.name for placed in texts)]:
         seen[name] = seen.get(name, 0) + 1

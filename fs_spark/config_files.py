@@ -15,11 +15,13 @@ from fs_spark.features.resolve import Path as TextPath
 
 
 def known_keys(model: type[BaseModel], key: str) -> str:
+    """A hint for a key that a model does not have: the nearest one, else all."""
     near = difflib.get_close_matches(key, list(model.model_fields), n=1)
     return f" Hint: did you mean {near[0]!r}?" if near else f" Hint: known keys are {', '.join(model.model_fields)}."
 
 
 def config_error(folder: Path, faults: Sequence[str]) -> ConfigError:
+    """All faults of a folder as one error, a line each."""
     count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
     return ConfigError(f"{folder}: {count} in the configuration:\n" + "\n".join(f"- {f}" for f in faults))
 
@@ -31,6 +33,7 @@ def place_of(file: Path, document: Document, path: Sequence[str | int]) -> str:
 
 
 def faults_of(file: Path, document: Document, model: type[BaseModel], error: ValidationError) -> list[str]:
+    """What a model says of a file, each fault with its place, its key and a hint; secrets are not shown."""
     found = []
     for fault in error.errors():
         where = ".".join(str(step) for step in fault["loc"]) or "(whole file)"
@@ -45,6 +48,7 @@ def faults_of(file: Path, document: Document, model: type[BaseModel], error: Val
 
 
 def read_part(file: Path, model: type[BaseModel], faults: list[str], *, needed: bool) -> tuple[Any, Document]:
+    """A file as its model, None where it has faults, which are added to `faults`; and the document, for places."""
     empty = Document(None, None)
     if not file.is_file():
         if needed:
@@ -67,15 +71,21 @@ def read_part(file: Path, model: type[BaseModel], faults: list[str], *, needed: 
 
 
 def placer(file: Path, document: Document) -> Callable[[TextPath], str]:
+    """Says where a part of a file stands."""
     return lambda path: place_of(file, document, path)
 
 
-def whole_entries(model: type[BaseModel], field: str, document: Document) -> tuple[dict[str, Any], set[str]]:
-    """Of a file with faults the entries that have none, and the names of the others: what reads these waits."""
+def whole_entries(model: type[BaseModel], field: str, document: Document) -> tuple[dict[str, Any], set[str]] | None:
+    """Of a file with faults the entries that have none, and the names of the others: what reads these waits.
+
+    None where the file names no entries that could be told apart.
+    """
     content = document.content.get(field) if isinstance(document.content, dict) else None
+    if not isinstance(content, dict):
+        return None
     whole: dict[str, Any] = {}
     broken: set[str] = set()
-    for name, body in content.items() if isinstance(content, dict) else ():
+    for name, body in content.items():
         try:
             whole |= getattr(model.model_validate({field: {name: body}}), field)
         except ValidationError:

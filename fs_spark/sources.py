@@ -128,10 +128,10 @@ def _bring_in_once(tables: Tables, registry: Registry, source: SourceText, place
         return SourceState(source.name, table, version, made_from.get("watermark"), made_from.get("left_out", 0))
     rows, stored = source_rows(_read(tables, source, place), source), tables.read(table, version)
     added = _added_files(place, made_from.get("mark"), mark) if made_from.get("reading") == source.reading else None
-    buckets = registry.state().buckets.get(table)
+    buckets = registry.state().buckets.get(table) if added else None
     units: DataFrame | None = None
-    if added and buckets is not None:  # only units of the rows in these files can have come to hold others
-        new = source_rows(_read(tables, source, place, added), source)
+    if buckets is not None:  # only units of the rows in these files can have come to hold others
+        new = source_rows(_read(tables, source, place, added or ()), source)
         units = new.where(_is_whole(source)).select(*_unit_of(source, buckets)).distinct()
         units = units.persist(StorageLevel.MEMORY_AND_DISK)
     else:

@@ -109,7 +109,7 @@ def spent(tree: Path, master: str, conf: Path, verb: str, files: list[Path]) -> 
 
 
 def run(folder: Path, measured: Measured) -> Iterator[Measurement]:
-    """Both commits verb by verb in turns, each on a store and a cluster of its own."""
+    """Both commits verb by verb in turns, each on a store of its own and both on one cluster."""
     other = folder / "before"
     subprocess.run(["git", "worktree", "add", "-q", "--detach", str(other), BEFORE], cwd=ROOT, check=True)
     try:

@@ -157,6 +157,16 @@ def test_a_fault_in_entities_or_sources_hides_no_other(tmp_path: Path) -> None:
     assert any("values.yaml:" in line and "amont" in line for line in found)
 
 
+def test_a_file_of_entities_that_cannot_be_read_is_the_one_fault(tmp_path: Path) -> None:
+    """Views are not told that their entities are unknown."""
+    path = write_conf(tmp_path, VIEWS)
+    (tmp_path / "conf" / "entities.yaml").write_text("entities: [")
+    with pytest.raises(ConfigError) as caught:
+        load_configuration(path)
+    found = [line for line in str(caught.value).splitlines() if line.startswith("- ")]
+    assert [line.split(":")[0] for line in found] == ["- entities.yaml"], found
+
+
 def test_views_in_python_mean_what_their_texts_mean(tmp_path: Path) -> None:
     folder, other = tmp_path / "texts", tmp_path / "python"
     texts = {view.name: view for view in load_configuration(write_conf(folder)).views}
