@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,15 @@ def _places(snapshot: Snapshot, products: Sequence[str]) -> dict[str, NDArray[np
     return places
 
 
+def tests_of(product: ProductConfig, parameters: Iterable[str]) -> dict[str, MeasuredTest]:
+    """The tests that the configuration names for parameters of a product now."""
+    found = {name: product.parameters[name] for name in parameters if name in product.parameters}
+    return {
+        name: MeasuredTest(one.test_num, one.test_name, one.occurrence, one.element, one.unit.strip())
+        for name, one in found.items()
+    }
+
+
 def binding_entry(view: View, product_id: str, binding: ProductBinding, resolved_from: Mapping[str, int]) -> Entry:
     """The registry's entry of what a view version uses of a product."""
     body = binding_body(binding, resolved_from)
@@ -108,13 +117,7 @@ def new_bindings(state: RegistryState, config: Configuration, snapshot: Snapshot
         for product in products:
             if product not in maps:
                 continue
-            tests = {
-                parameter: MeasuredTest(
-                    found.test_num, found.test_name, found.occurrence, found.element, found.unit.strip()
-                )
-                for parameter in view.bound_parameters
-                if (found := setups[product].parameters.get(parameter))
-            }
+            tests = tests_of(setups[product], view.bound_parameters)
             entries.append(binding_entry(view, product, ProductBinding(maps[product], tests), snapshot.versions))
             log.info("%s: wafer map of %s from %s", view.qualified, product, maps[product].geometry_source)
             measured |= {(product, name, test) for name, test in tests.items()}

@@ -12,7 +12,7 @@ from pyspark.sql.window import Window
 
 from fs_spark import names as n
 from fs_spark.binding import units_of_tests
-from fs_spark.features.table_view import SourceInput, TableView
+from fs_spark.features.table_view import SourceInput
 from fs_spark.snapshot import Snapshot
 from fs_spark.tables import Tables
 from fs_spark.transforms.attempt_rows import attempt_rows
@@ -27,9 +27,10 @@ Versions = Mapping[str, int]
 class IngestedSource:
     """How a shipped source's rows are made, how far they reach, and which may have changed since other versions."""
 
-    rows: Callable[[Tables, Versions, TableView, SourceInput, Bindings], DataFrame]
-    watermark: Callable[[Tables, Versions, SourceInput], int | None]
-    changes: Callable[[Tables, Versions, Versions, TableView, SourceInput, Bindings], DataFrame | None]
+    rows: Callable[[Tables, Versions, SourceInput, Bindings], DataFrame]
+    watermark: Callable[[Tables, Versions, SourceInput, int | None], int | None]
+    """How far the rows reach; with a time, how far they reached then."""
+    changes: Callable[[Tables, Versions, Versions, SourceInput, Bindings], DataFrame | None]
 
 
 def _dies(snapshot: Snapshot, one: SourceInput, lots: list[str] | None) -> DataFrame:
@@ -38,7 +39,7 @@ def _dies(snapshot: Snapshot, one: SourceInput, lots: list[str] | None) -> DataF
 
 
 def _attempts(
-    tables: Tables, versions: Versions, view: TableView, one: SourceInput, bindings: Bindings,
+    tables: Tables, versions: Versions, one: SourceInput, bindings: Bindings,
     lots: list[str] | None = None,
 ) -> DataFrame:  # fmt: skip
     snapshot = Snapshot(tables, dict(versions))
@@ -56,7 +57,7 @@ def _attempts(
 
 
 def _runs(
-    tables: Tables, versions: Versions, view: TableView, one: SourceInput, bindings: Bindings,
+    tables: Tables, versions: Versions, one: SourceInput, bindings: Bindings,
     lots: list[str] | None = None,
 ) -> DataFrame:  # fmt: skip
     """One row per run: its end, when all of it could be known, and what its parts gave."""
@@ -78,11 +79,11 @@ def _runs(
 
 
 def _lots(
-    tables: Tables, versions: Versions, view: TableView, one: SourceInput, bindings: Bindings,
+    tables: Tables, versions: Versions, one: SourceInput, bindings: Bindings,
     lots: list[str] | None = None,
 ) -> DataFrame:  # fmt: skip
     """A row for each end of a run of a lot: what its runs that ended by then gave together, retests counted again."""
-    runs = _runs(tables, versions, view, one, bindings, lots).where(F.col(n.EVENT_TIMESTAMP).isNotNull())
+    runs = _runs(tables, versions, one, bindings, lots).where(F.col(n.EVENT_TIMESTAMP).isNotNull())
     lot = [n.LOT_ID, n.INSERTION]
     ends = runs.groupBy(*lot, n.EVENT_TIMESTAMP).agg(
         F.min(n.PRODUCT_ID).alias(n.PRODUCT_ID),
@@ -104,9 +105,11 @@ def _lots(
     )
 
 
-def _watermark(tables: Tables, versions: Versions, one: SourceInput) -> int | None:
+def _watermark(tables: Tables, versions: Versions, one: SourceInput, as_of_us: int | None = None) -> int | None:
     dies = _dies(Snapshot(tables, dict(versions)), one, None)
     known = F.greatest(F.unix_micros(n.EVENT_TIMESTAMP), F.unix_micros(n.AVAILABLE_TIMESTAMP))
+    if as_of_us is not None:
+        dies = dies.where(known <= F.lit(as_of_us))
     found: Any = dies.agg(F.max(known)).collect()[0][0]
     return found
 
@@ -115,13 +118,13 @@ def _of_changed_lots(rows: Any) -> Callable[..., DataFrame | None]:
     """All rows of the lots whose files came, went or were read anew, as they were and as they are."""
 
     def changes(
-        tables: Tables, then: Versions, now: Versions, view: TableView, one: SourceInput, bindings: Bindings
+        tables: Tables, then: Versions, now: Versions, one: SourceInput, bindings: Bindings
     ) -> DataFrame | None:
         if n.FILES not in then:
             return None
         lots = Snapshot(tables, dict(now)).changed_lots(then[n.FILES], then.get(n.WAFER_RUNS))
-        before = rows(tables, then, view, one, bindings, lots)
-        after: DataFrame = rows(tables, now, view, one, bindings, lots)
+        before = rows(tables, then, one, bindings, lots)
+        after: DataFrame = rows(tables, now, one, bindings, lots)
         return after.unionByName(before)
 
     return changes

@@ -64,7 +64,7 @@ def rows_from_source(
             told = tables.made_from_at(one.table, made_from["sources"][one.table])
             frames.append(rows_from_source(tables, state, state.view(one.name, one.version), told))
         else:
-            frames.append(input_frame(tables, view, one, made_from["sources"], bindings))
+            frames.append(input_frame(tables, one, made_from["sources"], bindings))
     reach = Reach(made_from.get("watermark"), made_from.get("bound"))
     rows = COMPUTATIONS[view.kind].rows(frames, view, reach=reach, scope=None, buckets=1)
     return rows.drop(*UNIT_KEYS)

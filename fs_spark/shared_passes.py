@@ -40,7 +40,7 @@ class SharedPasses:
         with self._lock:
             if named not in self._moved:
                 bindings = state.bindings.get((view.name, view.version), {})
-                frames = [input_frame(self._tables, view, view.inputs[0], versions, bindings)]
+                frames = [input_frame(self._tables, view.inputs[0], versions, bindings)]
                 moved = SHARED[view.kind].moved(frames, readers, buckets)
                 self._moved[named] = moved.persist(StorageLevel.DISK_ONLY)
             return self._moved[named]

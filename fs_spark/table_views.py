@@ -67,7 +67,7 @@ def table_view_rows(
 ) -> DataFrame:
     """A view's rows at versions of its inputs, all of them or those of some units."""
     bindings = state.bindings.get((view.name, view.version), {})
-    frames = [input_frame(tables, view, one, versions, bindings) for one in view.inputs]
+    frames = [input_frame(tables, one, versions, bindings) for one in view.inputs]
     return COMPUTATIONS[view.kind].rows(frames, view, reach=reach, scope=scope, buckets=buckets)
 
 
@@ -82,11 +82,11 @@ def _scope(
         if all(then.get(table) == version for table, version in at.versions.items()):
             changes.append(None)
             continue
-        found = input_changes(tables, view, one, then, now, bindings)
+        found = input_changes(tables, one, then, now, bindings)
         if found is None:
             return None
         changes.append(found)
-    frames = [input_frame(tables, view, one, now, bindings) for one in view.inputs]
+    frames = [input_frame(tables, one, now, bindings) for one in view.inputs]
     before = Reach(made_from.get("watermark"), made_from.get("bound"))
     return COMPUTATIONS[view.kind].affected(frames, changes, view, before=before, reach=inputs.reach(view),
                                             buckets=buckets)  # fmt: skip

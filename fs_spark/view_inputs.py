@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from fs_spark import names as n
 from fs_spark.changes import changed_rows
 from fs_spark.errors import RequestError
-from fs_spark.features.table_view import UNIT_KEYS, Input, SourceInput, TableView, ViewInput
+from fs_spark.features.table_view import UNIT_KEYS, Input, SourceInput, ViewInput
 from fs_spark.ingested_sources import INGESTED_SOURCES, IngestedSource
 from fs_spark.sources import SourceState
 from fs_spark.tables import Tables
@@ -46,7 +46,7 @@ def input_state(
     if shipped is not None:
         assert isinstance(one, SourceInput)
         at = versions()
-        return InputState(dict(at), shipped.watermark(tables, at, one))
+        return InputState(dict(at), shipped.watermark(tables, at, one, None))
     if isinstance(one, SourceInput):
         state = sources[one.name]
         return InputState({state.table: state.version}, state.watermark_us)
@@ -62,21 +62,18 @@ def input_state(
     return InputState({one.table: version}, newest)
 
 
-def input_frame(
-    tables: Tables, view: TableView, one: Input, versions: Mapping[str, int], bindings: Bindings
-) -> DataFrame:
+def input_frame(tables: Tables, one: Input, versions: Mapping[str, int], bindings: Bindings) -> DataFrame:
     """The rows of an input at these versions."""
     shipped = ingested(one)
     if shipped is not None:
         assert isinstance(one, SourceInput)
-        return shipped.rows(tables, versions, view, one, bindings)
+        return shipped.rows(tables, versions, one, bindings)
     frame = tables.read(one.table, versions[one.table])
     return frame.drop(*(key for key in UNIT_KEYS if key in frame.columns))
 
 
 def input_changes(
     tables: Tables,
-    view: TableView,
     one: Input,
     then: Mapping[str, int],
     now: Mapping[str, int],
@@ -86,7 +83,7 @@ def input_changes(
     shipped = ingested(one)
     if shipped is not None:
         assert isinstance(one, SourceInput)
-        return shipped.changes(tables, then, now, view, one, bindings)
+        return shipped.changes(tables, then, now, one, bindings)
     if one.table not in then:
         return None
     units = _unit_keys(tables, one)

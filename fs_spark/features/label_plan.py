@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fs_spark import names as n
 from fs_spark.errors import ExpressionError, LeakageError, RequestError
 from fs_spark.features.expressions import Expression, parse_condition, parse_expression
-from fs_spark.features.labels import ColumnLabel, CountLabel, LabelRequest, SumLabel
+from fs_spark.features.labels import ColumnLabel, CountLabel, Every, Ingested, LabelRequest, Place, SumLabel
 from fs_spark.features.shipped import SHIPPED_SOURCES
 from fs_spark.features.source import SourceText
 
 _WHOLE = ("int", "bigint")
 _LABELS = ("boolean", "int", "bigint", "double", "string", "date")
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """What a plan needs to know of a source: one of sources.yaml (`text`), or an ingested table with its options."""
+
+    name: str
+    keys: tuple[str, ...]
+    columns: Mapping[str, str]
+    order: tuple[str, ...]
+    known_before: frozenset[str]
+    text: SourceText | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -29,8 +42,8 @@ class LabelPlan:
     """
 
     request: LabelRequest
-    asked: SourceText
-    counted: SourceText
+    asked: LabelSource
+    counted: LabelSource
     key_types: Mapping[str, str]
     label_type: str
     visible: Mapping[str, str]
@@ -59,15 +72,15 @@ def plan_of_labels(request: LabelRequest, sources: Mapping[str, SourceText]) -> 
                 f"key {key} is {key_types[key]} in source {asked.name} and {theirs} in source {counted.name}.\n"
                 "Hint: declare both alike in sources.yaml, or name another column with the label's `by`"
             )
-    known = [] if not isinstance(request.at, str) else [c for c in asked.known_before if c not in key_types]
+    known = [] if isinstance(request.at, Every) else [c for c in sorted(asked.known_before) if c not in key_types]
     own = tuple(name for name in known if name != n.EVENT_TIMESTAMP and name in expressible(asked))
     visible = {n.EVENT_TIMESTAMP: "timestamp", **key_types, **{name: asked.columns[name] for name in own}}
-    others = expressible(asked) if isinstance(request.at, str) else {}
+    others = {} if isinstance(request.at, Every) else expressible(asked)
     check_columns(request.column_texts, visible, others, of=f"source {asked.name}")
     return LabelPlan(request, asked, counted, key_types, _label_type(request, asked, counted), visible, own)
 
 
-def expressible(source: SourceText) -> dict[str, str]:
+def expressible(source: LabelSource) -> dict[str, str]:
     """The columns of a source that row expressions can read, with their types."""
     return {name: kind for name, kind in source.columns.items() if kind != "array<double>"}
 
@@ -100,7 +113,7 @@ def _read(columns: Mapping[str, str], text: str) -> set[str]:
         return set()
 
 
-def condition_of_label(request: LabelRequest, counted: SourceText) -> Expression | None:
+def condition_of_label(request: LabelRequest, counted: LabelSource) -> Expression | None:
     """The label's `where` over its source."""
     where = None if isinstance(request.label, ColumnLabel) else request.label.where
     if where is None:
@@ -120,7 +133,7 @@ def _two_lines(fault: Exception) -> str:
     return f"{text}\nHint: write it over the columns that are visible"
 
 
-def _label_type(request: LabelRequest, asked: SourceText, counted: SourceText) -> str:
+def _label_type(request: LabelRequest, asked: LabelSource, counted: LabelSource) -> str:
     label = request.label
     condition_of_label(request, counted)
     if isinstance(label, CountLabel):
@@ -152,30 +165,34 @@ def _label_type(request: LabelRequest, asked: SourceText, counted: SourceText) -
     return kind
 
 
-def _dated(name: str, sources: Mapping[str, SourceText]) -> SourceText:
+def _dated(place: Place, sources: Mapping[str, SourceText]) -> LabelSource:
+    name = place if isinstance(place, str) else place.source
     source = sources.get(name)
     if source is None and name in SHIPPED_SOURCES:
-        raise RequestError(
-            f"source {name} is the store's own and has spines of its own.\n"
-            "Hint: ask with a SpineRequest, or write what you need of it to a table and name that in sources.yaml"
-        )
+        return _shipped(place if isinstance(place, Ingested) else Ingested(name))
     if source is None:
-        raise RequestError(f"source {name!r} is not in sources.yaml; {_listed(name, sources)}")
+        raise RequestError(f"source {name!r} is not in sources.yaml; {_listed(name, [*sources, *SHIPPED_SOURCES])}")
     if source.is_static:
         raise RequestError(
             f"source {name} has no event, so that it holds one row for each key and no times to ask at or to count.\n"
             "Hint: name its `event` in sources.yaml, or ask for another source"
         )
-    return source
+    return LabelSource(name, source.keys, source.columns, source.order, frozenset(source.known_before), source)
 
 
-def _column_type(source: SourceText, name: str) -> str:
+def _shipped(place: Ingested) -> LabelSource:
+    source, options = SHIPPED_SOURCES[place.source], place.options
+    columns = {**source.columns, **dict.fromkeys(place.parameters, "double")}
+    return LabelSource(source.name, tuple(source.keys), columns, source.order, source.known_before, None, options)
+
+
+def _column_type(source: LabelSource, name: str) -> str:
     if name not in source.columns:
         raise RequestError(f"source {source.name} has no column {name!r}; {_listed(name, source.columns)}")
     return source.columns[name]
 
 
-def _key_type(source: SourceText, name: str) -> str:
+def _key_type(source: LabelSource, name: str) -> str:
     kind = _column_type(source, name)
     if kind not in ("string", "int", "bigint", "date"):
         raise RequestError(

@@ -10,8 +10,16 @@ from typing import Final
 
 from fs_spark import names as n
 from fs_spark.errors import RequestError
-from fs_spark.features.asked import require_elapsed, require_instant, require_kind, require_text, require_texts
+from fs_spark.features.asked import (
+    require_elapsed,
+    require_instant,
+    require_kind,
+    require_one_of,
+    require_text,
+    require_texts,
+)
 from fs_spark.features.entity import RESERVED_COLUMNS
+from fs_spark.features.shipped import SHIPPED_SOURCES
 from fs_spark.features.spans import micros
 from fs_spark.features.spine import GroupSplit, NegativeSampling, Split, TimeSplit
 
@@ -21,6 +29,53 @@ WEIGHT: Final = "weight"
 MOST_INSTANTS: Final = 1_000_000
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 _ZERO: Final = timedelta(0)
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """One of the store's own tables as a source, where more is asked of it than its defaults.
+
+    `Ingested("attempts", insertion="2", attempts="latest", parameters=["vdd"])`: the options that a view may name. The
+    name alone means insertion 1 and, of attempts, the first of each die. Parameters are the tests that products.yaml
+    names for them now.
+
+    Raises     RequestError for a table that is no source, and for options that it does not have
+    """
+
+    source: str
+    insertion: str = field(default="1", kw_only=True)
+    attempts: str | None = field(default=None, kw_only=True)
+    parameters: Sequence[str] = field(default=(), kw_only=True)
+
+    def __post_init__(self) -> None:
+        require_one_of("source", self.source, list(SHIPPED_SOURCES))
+        require_text("insertion", self.insertion)
+        if self.parameters not in ((), []):
+            require_texts("parameters", self.parameters)
+        object.__setattr__(self, "parameters", tuple(self.parameters))
+        _, wrong = SHIPPED_SOURCES[self.source].options_of(self._given)
+        if wrong:
+            text, _, hint = "; ".join(wrong).partition(" Hint: ")
+            raise RequestError(f"{text.rstrip('.')}.\nHint: {hint or 'leave it out'}")
+
+    @property
+    def _given(self) -> dict[str, object]:
+        given = {"insertion": self.insertion, "attempts": self.attempts, "parameters": self.parameters}
+        return {name: value for name, value in given.items() if value not in (None, ())}
+
+    @property
+    def options(self) -> dict[str, object]:
+        """All options of the source, as a view would have them."""
+        return SHIPPED_SOURCES[self.source].options_of(self._given)[0]
+
+
+Place = str | Ingested
+"""A source of a request: its name, or one of the store's own tables with options."""
+
+
+def _require_source(what: str, given: object) -> None:
+    if not isinstance(given, Ingested):
+        require_text(what, given)
 
 
 @dataclass(frozen=True)
@@ -38,7 +93,7 @@ class Every:
     step: timedelta | str
     begin: datetime
     end: datetime
-    of: str | None = None
+    of: Place | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "step", require_elapsed("the step", self.step))
@@ -56,7 +111,7 @@ class Every:
                 "Hint: take a longer step or a shorter time"
             )
         if self.of is not None:
-            require_text("of", self.of)
+            _require_source("of", self.of)
 
     @property
     def begin_us(self) -> int:
@@ -90,7 +145,7 @@ class _OfWindow:
     lag  how much later than T + until its rows may come: the label is known when the source reaches T + until + lag
     """
 
-    source: str
+    source: Place
     until: timedelta | str = field(kw_only=True)
     after: timedelta | str = field(default=_ZERO, kw_only=True)
     lag: timedelta | str = field(default=_ZERO, kw_only=True)
@@ -98,7 +153,7 @@ class _OfWindow:
     by: Mapping[str, str] | Sequence[str] | None = field(default=None, kw_only=True, hash=False)
 
     def __post_init__(self) -> None:
-        require_text("the source of the label", self.source)
+        _require_source("the source of the label", self.source)
         _kept_spans(self, "until", "after", "lag")
         if self.until_us <= self.after_us:
             raise RequestError(
@@ -173,7 +228,8 @@ class LabelRequest:
     """A question to sources, at each event of one or on a grid of times, with a label that is known later.
 
     keys       key of the spine -> column of the sources, or the names of keys that are alike
-    at         a source: T is the event of each of its rows; or `Every(...)`
+    at         a source: T is the event of each of its rows; or `Every(...)`. The store's own tables are sources too:
+               `attempts`, `wafer_runs`, `lots`, or `Ingested(...)` with options
     label      `ColumnLabel` of the event's row, `CountLabel` or `SumLabel` of rows behind T
     name       what the label is called
     as_of      what is not known then is not there, revisions too, and a row whose label is not known then is left out,
@@ -189,7 +245,7 @@ class LabelRequest:
     """
 
     keys: Mapping[str, str] | Sequence[str] = field(hash=False)
-    at: str | Every
+    at: Place | Every
     label: Label
     name: str = "label"
     as_of: datetime | None = None
@@ -198,9 +254,9 @@ class LabelRequest:
     columns: Mapping[str, str] | Sequence[str] = field(default=(), hash=False)
 
     def __post_init__(self) -> None:
-        require_kind("at", self.at, (str, Every), "the name of a source, or Every('1 d', begin, end)")
-        if isinstance(self.at, str):
-            require_text("at", self.at)
+        require_kind("at", self.at, (str, Ingested, Every), "the name of a source, or Every('1 d', begin, end)")
+        if not isinstance(self.at, Every):
+            _require_source("at", self.at)
         require_kind(
             "label", self.label, (_OfWindow, ColumnLabel), "CountLabel(...), SumLabel(...) or ColumnLabel(...)"
         )
@@ -280,15 +336,15 @@ class LabelRequest:
         return None if self.as_of is None else require_instant("as_of", self.as_of)
 
     @property
-    def asked_source(self) -> str:
+    def asked_source(self) -> Place:
         """The source whose rows are the questions, or say from when on a grid asks a key."""
-        if isinstance(self.at, str):
+        if not isinstance(self.at, Every):
             return self.at
         assert not isinstance(self.label, ColumnLabel)
         return self.at.of or self.label.source
 
     @property
-    def label_source(self) -> str:
+    def label_source(self) -> Place:
         return self.asked_source if isinstance(self.label, ColumnLabel) else self.label.source
 
     @property

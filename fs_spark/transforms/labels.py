@@ -16,20 +16,20 @@ from pyspark.sql.window import Window
 
 from fs_spark import names as n
 from fs_spark.features.attempts import integers
-from fs_spark.features.label_plan import LabelPlan, condition_of_label, expressible
+from fs_spark.features.label_plan import LabelPlan, LabelSource, condition_of_label, expressible
 from fs_spark.features.labels import LABEL_AVAILABLE, SPLIT, WEIGHT, ColumnLabel, CountLabel, Every, SumLabel
-from fs_spark.features.source import SourceText
 from fs_spark.features.spine import DRAWS, GroupSplit, TimeSplit
 from fs_spark.features.types import ARROW
 from fs_spark.kernels.windows_ahead import counts_ahead, sums_ahead, whole_sums_ahead, windows_ahead
 from fs_spark.schemas import column_type
+from fs_spark.transforms.attempt_rows import END, START
 from fs_spark.transforms.kinds.event_rows import quoted, with_values
 from fs_spark.transforms.source_rows import passes
 from fs_spark.transforms.splits import all_of, draw, side_of_keys, side_of_span
 from fs_spark.transforms.units import whole_units
 
-_START: Final = "__start"
-_END: Final = "__end"
+_START: Final = START
+_END: Final = END
 _LAST: Final = "__last"
 _PASSES: Final = "__passes"
 _WHERE: Final = "__where"
@@ -44,10 +44,10 @@ _FOREVER: Final = 2**63 - 1
 _ROWS_AT_ONCE: Final = 65_536
 
 
-def known_until(rows: DataFrame, source: SourceText, as_of_us: int) -> DataFrame:
+def known_until(rows: DataFrame, source: LabelSource, as_of_us: int) -> DataFrame:
     """One row: `watermark`, the greatest availability of the rows that pass the filter and were there at `as_of_us`."""
     available = F.unix_micros(n.AVAILABLE_TIMESTAMP)
-    there = passes(source) & (available <= F.lit(as_of_us))
+    there = _passes(source) & (available <= F.lit(as_of_us))
     return rows.agg(F.max(F.when(there, available)).alias("watermark"))
 
 
@@ -77,8 +77,14 @@ def labeled_spine(
     return _finished(known, plan)
 
 
-def _revisions(rows: DataFrame, source: SourceText) -> DataFrame:
+def _passes(source: LabelSource) -> Column:
+    return F.lit(True) if source.text is None else passes(source.text)
+
+
+def _revisions(rows: DataFrame, source: LabelSource) -> DataFrame:
     """With `__start` and `__end`, from when until when a row counts as its revisions become known, and `__passes`."""
+    if _START in rows.columns:  # who made the rows knows
+        return rows.withColumn(_PASSES, F.lit(True))
     given = [F.col(quoted(c)).isNotNull() for c in (*source.keys, n.EVENT_TIMESTAMP, n.AVAILABLE_TIMESTAMP)]
     known = F.greatest(F.unix_micros(n.EVENT_TIMESTAMP), F.unix_micros(n.AVAILABLE_TIMESTAMP))
     rows = rows.where(all_of(given)).withColumn(_START, known)
@@ -88,14 +94,14 @@ def _revisions(rows: DataFrame, source: SourceText) -> DataFrame:
         content = [F.col(quoted(c)) for c in sorted(source.columns)]
         newest = Window.partitionBy(*_identity(source)).orderBy(n.AVAILABLE_TIMESTAMP, *content)
         end = F.coalesce(F.lead(_START).over(newest), end)
-    return rows.withColumns({_END: end, _PASSES: F.coalesce(passes(source), F.lit(False))})
+    return rows.withColumns({_END: end, _PASSES: F.coalesce(_passes(source), F.lit(False))})
 
 
-def _identity(source: SourceText) -> list[Column]:
+def _identity(source: LabelSource) -> list[Column]:
     return [F.col(quoted(c)) for c in (*source.keys, n.EVENT_TIMESTAMP, *source.order)]
 
 
-def _newest(rows: DataFrame, source: SourceText, as_of_us: int) -> DataFrame:
+def _newest(rows: DataFrame, source: LabelSource, as_of_us: int) -> DataFrame:
     """The rows that count at a time, as they were known then."""
     at = F.lit(as_of_us)
     return _revisions(rows, source).where((F.col(_START) <= at) & (F.col(_END) > at) & F.col(_PASSES))
@@ -164,7 +170,9 @@ def _counted_rows(rows: DataFrame, plan: LabelPlan, as_of_us: int) -> DataFrame:
     assert isinstance(request.label, (CountLabel, SumLabel))
     known = _revisions(rows, source).where(F.col(_START) <= F.lit(as_of_us))
     last = F.col(_START)
-    if source.order:
+    if _START in rows.columns:  # a row that another has pushed out
+        last = F.when(F.col(_END) <= F.lit(as_of_us), F.col(_END)).otherwise(last)
+    elif source.order:
         last = F.max(_START).over(Window.partitionBy(*_identity(source)))
     known = known.withColumn(_LAST, last).where(F.col(_PASSES))
     condition = condition_of_label(request, source)

@@ -80,8 +80,8 @@ def engine(
     rows = rows if parts is None else rows.repartition(parts, F.rand(parts))
     as_of = request.as_of_us
     if as_of is None:
-        as_of = known_until(rows, text, 2**62).collect()[0][0]
-    reached = known_until(rows, text, as_of).collect()[0][0]
+        as_of = known_until(rows, plan.counted, 2**62).collect()[0][0]
+    reached = known_until(rows, plan.counted, as_of).collect()[0][0]
     return rows_of(labeled_spine(rows, rows, plan, as_of_us=as_of, watermark_us=reached)), as_of
 
 
@@ -272,7 +272,7 @@ def test_a_label_may_be_of_fewer_keys_and_of_another_source(spark: SparkSession)
     )  # fmt: skip
     plan = plan_of_labels(request, {"payments": text, "returns": returns})
     theirs = frame(spark, others, source()).withColumn("row_id", F.col("row_id").cast("int"))
-    reached = known_until(theirs, returns, request.as_of_us or 0).collect()[0][0]
+    reached = known_until(theirs, plan.counted, request.as_of_us or 0).collect()[0][0]
     found = labeled_spine(
         frame(spark, delivered, text), theirs, plan, as_of_us=request.as_of_us or 0, watermark_us=reached
     )

@@ -6,7 +6,7 @@ sum of a source's rows with T + after < event <= T + until. Where the text leave
 - a count or a sum is known where T + until + lag <= that watermark; a column where its value is there and
   T + lag <= that watermark: no row without;
 - `label_available` is that time (T + until + lag, or T + lag), or later where a delivered revision of a row in the
-  window (of one that had the key and passed in any of them) came later;
+  window (of one that had the key and passed in any of them) came later, or another attempt pushed such a row out later;
 - a grid has from <= T < to, and a key from the instant on at which a row of it first counted;
 - the sum of no row is null, as in all statistics, and its row is kept: its label is known.
 """
@@ -52,10 +52,11 @@ def labeled_spine(spine_delivered, label_delivered, request):
     if request.kind == "column" and request.every is not None:
         raise ValueError("a grid has no row to take a column from")
     rows = []
+    out = pushed_out(label_delivered, request.source, request.as_of) if request.source is not None else []
     for key, time, row in questions(spine_delivered, request):
         known = column_label(row, time, spine_delivered, request) if request.kind == "column" else None
         if request.kind != "column":
-            known = window_label(key, time, label_delivered, request)
+            known = window_label(key, time, label_delivered, request, out)
         if known is not None:
             keys = dict(zip(request.keys, key, strict=True))
             rows.append({**keys, "event_timestamp": time, request.label: known[0], "label_available": known[1]})
@@ -103,7 +104,7 @@ def column_label(row, time, delivered, request):
     return row[request.column], max(time + request.lag, row["available"])
 
 
-def window_label(key, time, delivered, request):
+def window_label(key, time, delivered, request, out):
     """(label, label_available), or None where it is not known."""
     known_from = time + request.until + request.lag
     reached = watermark_at(delivered, request.source, request.as_of)
@@ -117,21 +118,37 @@ def window_label(key, time, delivered, request):
     label: Any = len(counted)
     if request.kind == "sum":
         label = statistic("sum", counted, request.column)
-    return label, max([known_from, *touched(key, time, delivered, request)])
+    return label, max([known_from, *touched(key, time, delivered, request, out)])
 
 
 def is_in_window(row, time, request):
     return time + request.after < row["event"] <= time + request.until
 
 
-def touched(key, time, delivered, request):
+def touched(key, time, delivered, request, out):
     """When each revision came, by `as_of`, of the rows in the window of which any had the key and passed."""
     times = []
     for revisions in all_revisions(delivered, request.source):
         known = [row for row in revisions if row["available"] <= request.as_of and is_in_window(row, time, request)]
         if any(key_of(row, request) == key and passes(row, request.source) for row in known):
             times += [becomes_known(row) for row in known]
+    for row, instant in out:
+        if key_of(row, request) == key and is_in_window(row, time, request):
+            times.append(instant)
     return times
+
+
+def pushed_out(delivered, source, as_of):
+    """Rows that counted, each with the instant up to `as_of` from which on another attempt of its die counted."""
+    found: list[Any] = []
+    if source.attempts == "all":
+        return found
+    before: list[Any] = []
+    for u in sorted({becomes_known(row) for row in delivered if is_dated(row) and becomes_known(row) <= as_of}):
+        now = known_rows(delivered, source, u)
+        found += [(row, u) for row in before if not any(row is other for other in now)]
+        before = now
+    return found
 
 
 def time_split(row, *, cuts, embargo=0, sides=("train", "validation", "test")):
