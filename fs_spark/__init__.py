@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fs_spark.errors import FsSparkError
     from fs_spark.features.compute import compute_features
-    from fs_spark.features.labels import ColumnLabel, CountLabel, Every, Ingested, LabelRequest, SumLabel
+    from fs_spark.features.labels import ColumnLabel, CountLabel, Every, LabelRequest, SumLabel
     from fs_spark.features.service import FeatureService
     from fs_spark.features.session import WaferSession
     from fs_spark.features.settings import SpatialSettings
@@ -41,7 +41,6 @@ _PLACES = {
     "WaferGeometry": "wafer",
     "WaferSession": "features.session",
     "GroupSplit": "features.spine",
-    "Ingested": "features.labels",
     "LabelRequest": "features.labels",
     "NegativeSampling": "features.spine",
     "PinnedTable": "training.rules",
@@ -66,7 +65,6 @@ __all__ = [
     "FeatureView",
     "FsSparkError",
     "GroupSplit",
-    "Ingested",
     "LabelRequest",
     "NegativeSampling",
     "PinnedTable",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,7 +11,10 @@ from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 from fs_spark import names as n
-from fs_spark.binding import units_of_tests
+from fs_spark.binding import tests_of, units_of_tests
+from fs_spark.config import Configuration
+from fs_spark.errors import RequestError, did_you_mean
+from fs_spark.features.shipped import ATTEMPTS, SHIPPED_SOURCES
 from fs_spark.features.table_view import SourceInput
 from fs_spark.snapshot import Snapshot
 from fs_spark.tables import Tables
@@ -52,6 +55,7 @@ def _attempts(
         units = units_of_tests(snapshot, parameters, bindings)
     return attempt_rows(
         dies, results, parameters=parameters, columns=tuple(one.columns), counted=one.options["attempts"],
+        step=ATTEMPTS.steps.get(one.options.get("step", ""), ()),
         bindings=bindings, units=units,
     )  # fmt: skip
 
@@ -135,3 +139,44 @@ INGESTED_SOURCES: Final = {
     "wafer_runs": IngestedSource(_runs, _watermark, _of_changed_lots(_runs)),
     "lots": IngestedSource(_lots, _watermark, _of_changed_lots(_lots)),
 }
+
+
+@dataclass(frozen=True)
+class RowsNow:
+    """A source's rows as they stand, and how far they reach: now, and at a time before."""
+
+    frame: DataFrame
+    newest_us: int
+    reached: Callable[[int], int | None]
+
+
+def ingested_now(
+    tables: Tables, config: Configuration, name: str, columns: Mapping[str, str], options: Mapping[str, Any]
+) -> RowsNow:
+    """The rows of an ingested source, its parameters by the tests that the configuration names for them now.
+
+    Raises     RequestError where there are none, or for a parameter of no product
+    """
+    snapshot, made = Snapshot.newest(tables), INGESTED_SOURCES[name]
+    one = SourceInput(
+        name=name, keys=dict(SHIPPED_SOURCES[name].keys), columns=dict(columns), knowledge="at_event",  # type: ignore[arg-type]
+        options=dict(options), by={},
+    )  # fmt: skip
+    newest = made.watermark(tables, snapshot.versions, one, None)
+    if newest is None:
+        known = snapshot.read(n.WAFER_RUNS).select(n.INSERTION).distinct().collect()
+        hint = did_you_mean(options["insertion"], [row[0] for row in known])
+        raise RequestError(f"source {name} holds no rows of insertion {options['insertion']!r}.\n{hint}")
+    rows = made.rows(tables, snapshot.versions, one, _bindings_now(config, options.get("parameters", ())))
+    return RowsNow(rows, newest, lambda at_us: made.watermark(tables, snapshot.versions, one, at_us))
+
+
+def _bindings_now(config: Configuration, parameters: Sequence[str]) -> Bindings:
+    if not parameters:
+        return {}
+    config.require("products")
+    known = {name for product in config.products for name in product.parameters}
+    for name in parameters:
+        if name not in known:
+            raise RequestError(f"no product in products.yaml has a parameter {name!r}.\n{did_you_mean(name, known)}")
+    return {one.product_id: ProductBinding(parameters=tests_of(one, parameters)) for one in config.products}

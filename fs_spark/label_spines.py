@@ -3,34 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 from pyspark.sql import DataFrame
 
-from fs_spark import names as n
-from fs_spark.binding import tests_of
 from fs_spark.config import Configuration
-from fs_spark.errors import RequestError, did_you_mean
+from fs_spark.errors import RequestError
 from fs_spark.features.label_plan import LabelSource, plan_of_labels
 from fs_spark.features.labels import LabelRequest
-from fs_spark.features.table_view import UNIT_KEYS, SourceInput
-from fs_spark.ingested_sources import INGESTED_SOURCES
+from fs_spark.features.table_view import UNIT_KEYS
+from fs_spark.ingested_sources import RowsNow, ingested_now
 from fs_spark.registry import Registry
-from fs_spark.snapshot import Snapshot
 from fs_spark.sources import bring_in
 from fs_spark.tables import Tables
 from fs_spark.transforms.labels import known_until, labeled_spine
-from fs_spark.transforms.spatial import ProductBinding
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """A source's rows at one version, and how far they reach: now, and at a time before."""
-
-    frame: DataFrame
-    newest_us: int
-    reached: Callable[[int], int | None]
 
 
 def label_spine(tables: Tables, registry: Registry, config: Configuration, request: LabelRequest) -> DataFrame:
@@ -55,13 +39,13 @@ def label_spine(tables: Tables, registry: Registry, config: Configuration, reque
     return labeled_spine(asked.frame, counted.frame, plan, as_of_us=as_of_us, watermark_us=reached)
 
 
-def _rows(tables: Tables, registry: Registry, config: Configuration, source: LabelSource) -> _Rows:
+def _rows(tables: Tables, registry: Registry, config: Configuration, source: LabelSource) -> RowsNow:
     if source.text is None:
-        return _ingested(tables, config, source)
+        return ingested_now(tables, config, source.name, source.columns, source.options)
     return _brought_in(tables, registry, config, source)
 
 
-def _brought_in(tables: Tables, registry: Registry, config: Configuration, source: LabelSource) -> _Rows:
+def _brought_in(tables: Tables, registry: Registry, config: Configuration, source: LabelSource) -> RowsNow:
     assert source.text is not None
     state = bring_in(tables, registry, source.text, config.folder)
     if state.watermark_us is None:
@@ -75,36 +59,4 @@ def _brought_in(tables: Tables, registry: Registry, config: Configuration, sourc
         found: int | None = known_until(rows, source, at_us).collect()[0]["watermark"]
         return found
 
-    return _Rows(rows, state.watermark_us, reached)
-
-
-def _ingested(tables: Tables, config: Configuration, source: LabelSource) -> _Rows:
-    snapshot, made = Snapshot.newest(tables), INGESTED_SOURCES[source.name]
-    one = SourceInput(
-        name=source.name, keys=dict.fromkeys(source.keys, "string"), columns=dict(source.columns),  # type: ignore[arg-type]
-        knowledge="at_event", options=dict(source.options), by={},
-    )  # fmt: skip
-    insertion = source.options["insertion"]
-    newest = made.watermark(tables, snapshot.versions, one, None)
-    if newest is None:
-        known = snapshot.read(n.WAFER_RUNS).select(n.INSERTION).distinct().collect()
-        raise RequestError(
-            f"source {source.name} holds no rows of insertion {insertion!r}.\n"
-            f"{did_you_mean(insertion, [row[0] for row in known])}"
-        )
-    bindings = _bindings(config, source)
-    rows = made.rows(tables, snapshot.versions, one, bindings)
-    return _Rows(rows, newest, lambda at_us: made.watermark(tables, snapshot.versions, one, at_us))
-
-
-def _bindings(config: Configuration, source: LabelSource) -> dict[str, ProductBinding]:
-    """The tests of the parameters that are asked for, as the configuration names them now."""
-    wanted = source.options.get("parameters", ())
-    if not wanted:
-        return {}
-    config.require("products")
-    known = {name for product in config.products for name in product.parameters}
-    for name in wanted:
-        if name not in known:
-            raise RequestError(f"no product in products.yaml has a parameter {name!r}.\n{did_you_mean(name, known)}")
-    return {one.product_id: ProductBinding(parameters=tests_of(one, wanted)) for one in config.products}
+    return RowsNow(rows, state.watermark_us, reached)

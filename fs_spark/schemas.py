@@ -265,7 +265,7 @@ def view_layout(view: View) -> TableLayout:
     """Keys, times, sequence and features of a view's table; its keys take no null, nor the times of a dated view, so
     that no table holds static rows beside dated ones."""
     times = () if view.is_static else (n.EVENT_TIMESTAMP, n.AVAILABLE_TIMESTAMP)
-    unit = UNIT_COLUMNS if isinstance(view, TableView) else {}
+    unit, order = (UNIT_COLUMNS, view.order_columns) if isinstance(view, TableView) else ({}, {})
     return TableLayout(
         _struct(
             {
@@ -274,6 +274,7 @@ def view_layout(view: View) -> TableLayout:
                 n.EVENT_TIMESTAMP: _TIME,
                 n.AVAILABLE_TIMESTAMP: _TIME,
                 n.SEQUENCE: _LONG,
+                **{column: _TYPES[kind] for column, kind in order.items()},
                 **dict.fromkeys(view.times, _TIME),
                 **{column: _TYPES[kind] for column, kind in view.columns.items()},
             },

@@ -166,10 +166,12 @@ def _label_type(request: LabelRequest, asked: LabelSource, counted: LabelSource)
 
 
 def _dated(place: Place, sources: Mapping[str, SourceText]) -> LabelSource:
-    name = place if isinstance(place, str) else place.source
-    source = sources.get(name)
+    if isinstance(place, Ingested):
+        return _shipped(place.source, place.options)
+    assert isinstance(place, str)
+    name, source = place, sources.get(place)
     if source is None and name in SHIPPED_SOURCES:
-        return _shipped(place if isinstance(place, Ingested) else Ingested(name))
+        return _shipped(name, SHIPPED_SOURCES[name].options)
     if source is None:
         raise RequestError(f"source {name!r} is not in sources.yaml; {_listed(name, [*sources, *SHIPPED_SOURCES])}")
     if source.is_static:
@@ -180,10 +182,10 @@ def _dated(place: Place, sources: Mapping[str, SourceText]) -> LabelSource:
     return LabelSource(name, source.keys, source.columns, source.order, frozenset(source.known_before), source)
 
 
-def _shipped(place: Ingested) -> LabelSource:
-    source, options = SHIPPED_SOURCES[place.source], place.options
-    columns = {**source.columns, **dict.fromkeys(place.parameters, "double")}
-    return LabelSource(source.name, tuple(source.keys), columns, source.order, source.known_before, None, options)
+def _shipped(name: str, options: Mapping[str, Any]) -> LabelSource:
+    source = SHIPPED_SOURCES[name]
+    columns = {**source.columns, **dict.fromkeys(options.get("parameters", ()), "double")}
+    return LabelSource(name, tuple(source.keys), columns, source.order, source.known_before, None, options)
 
 
 def _column_type(source: LabelSource, name: str) -> str:

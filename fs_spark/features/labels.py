@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from fs_spark import names as n
 from fs_spark.errors import RequestError
@@ -33,49 +33,39 @@ _ZERO: Final = timedelta(0)
 
 @dataclass(frozen=True)
 class Ingested:
-    """One of the store's own tables as a source, where more is asked of it than its defaults.
-
-    `Ingested("attempts", insertion="2", attempts="latest", parameters=["vdd"])`: the options that a view may name. The
-    name alone means insertion 1 and, of attempts, the first of each die. Parameters are the tests that products.yaml
-    names for them now.
-
-    Raises     RequestError for a table that is no source, and for options that it does not have
-    """
+    """One of the store's own tables as a source, with the options that a view may name of it."""
 
     source: str
-    insertion: str = field(default="1", kw_only=True)
-    attempts: str | None = field(default=None, kw_only=True)
-    parameters: Sequence[str] = field(default=(), kw_only=True)
-
-    def __post_init__(self) -> None:
-        require_one_of("source", self.source, list(SHIPPED_SOURCES))
-        require_text("insertion", self.insertion)
-        if self.parameters not in ((), []):
-            require_texts("parameters", self.parameters)
-        object.__setattr__(self, "parameters", tuple(self.parameters))
-        _, wrong = SHIPPED_SOURCES[self.source].options_of(self._given)
-        if wrong:
-            text, _, hint = "; ".join(wrong).partition(" Hint: ")
-            raise RequestError(f"{text.rstrip('.')}.\nHint: {hint or 'leave it out'}")
-
-    @property
-    def _given(self) -> dict[str, object]:
-        given = {"insertion": self.insertion, "attempts": self.attempts, "parameters": self.parameters}
-        return {name: value for name, value in given.items() if value not in (None, ())}
-
-    @property
-    def options(self) -> dict[str, object]:
-        """All options of the source, as a view would have them."""
-        return SHIPPED_SOURCES[self.source].options_of(self._given)[0]
+    options: Mapping[str, Any] = field(hash=False)
 
 
-Place = str | Ingested
-"""A source of a request: its name, or one of the store's own tables with options."""
+Place = str | Mapping[str, Any] | Ingested
+"""A source of a request: its name, or for one of the store's own tables its name and options, as a view writes them.
+
+`{"source": "attempts", "insertion": "2", "attempts": "latest", "parameters": ["vdd"]}`; the name alone means insertion 1
+and, of attempts, the first of each die. Parameters are the tests that products.yaml names for them now.
+"""
 
 
-def _require_source(what: str, given: object) -> None:
-    if not isinstance(given, Ingested):
-        require_text(what, given)
+def _place(what: str, given: Place) -> str | Ingested:
+    """Raises RequestError for a table that is no source, and for options that it does not have."""
+    if not isinstance(given, Mapping):
+        if not isinstance(given, Ingested):
+            require_text(what, given)
+        return given
+    options = {name: value for name, value in given.items() if name != "source"}
+    require_one_of(what, given.get("source"), list(SHIPPED_SOURCES))
+    for name in ("insertion", "attempts"):
+        if name in options:
+            require_text(name, options[name])
+    if options.get("parameters"):
+        require_texts("parameters", options["parameters"])
+        options["parameters"] = tuple(options["parameters"])
+    chosen, wrong = SHIPPED_SOURCES[given["source"]].options_of(options)
+    if wrong:
+        text, _, hint = "; ".join(wrong).partition(" Hint: ")
+        raise RequestError(f"{text.rstrip('.')}.\nHint: {hint or 'leave it out'}")
+    return Ingested(given["source"], chosen)
 
 
 @dataclass(frozen=True)
@@ -111,7 +101,7 @@ class Every:
                 "Hint: take a longer step or a shorter time"
             )
         if self.of is not None:
-            _require_source("of", self.of)
+            object.__setattr__(self, "of", _place("of", self.of))
 
     @property
     def begin_us(self) -> int:
@@ -153,7 +143,7 @@ class _OfWindow:
     by: Mapping[str, str] | Sequence[str] | None = field(default=None, kw_only=True, hash=False)
 
     def __post_init__(self) -> None:
-        _require_source("the source of the label", self.source)
+        object.__setattr__(self, "source", _place("the source of the label", self.source))
         _kept_spans(self, "until", "after", "lag")
         if self.until_us <= self.after_us:
             raise RequestError(
@@ -229,7 +219,7 @@ class LabelRequest:
 
     keys       key of the spine -> column of the sources, or the names of keys that are alike
     at         a source: T is the event of each of its rows; or `Every(...)`. The store's own tables are sources too:
-               `attempts`, `wafer_runs`, `lots`, or `Ingested(...)` with options
+               `attempts`, `wafer_runs`, `lots`; see `Place` for their options
     label      `ColumnLabel` of the event's row, `CountLabel` or `SumLabel` of rows behind T
     name       what the label is called
     as_of      what is not known then is not there, revisions too, and a row whose label is not known then is left out,
@@ -254,9 +244,11 @@ class LabelRequest:
     columns: Mapping[str, str] | Sequence[str] = field(default=(), hash=False)
 
     def __post_init__(self) -> None:
-        require_kind("at", self.at, (str, Ingested, Every), "the name of a source, or Every('1 d', begin, end)")
+        require_kind(
+            "at", self.at, (str, Mapping, Ingested, Every), "the name of a source, or Every('1 d', begin, end)"
+        )
         if not isinstance(self.at, Every):
-            _require_source("at", self.at)
+            object.__setattr__(self, "at", _place("at", self.at))
         require_kind(
             "label", self.label, (_OfWindow, ColumnLabel), "CountLabel(...), SumLabel(...) or ColumnLabel(...)"
         )

@@ -68,8 +68,11 @@ def _later(*classes: KnowledgeClass) -> KnowledgeClass:
     return max(classes, key=CLASSES.index)
 
 
-def _source_input(one: InputText, entity: Entity, names: Names, faults: Faults, path: Path) -> SourceInput | None:
+def _source_input(
+    one: InputText, entity: Entity, names: Names, faults: Faults, path: Path, step: str | None
+) -> SourceInput | None:
     assert one.source is not None
+    asked = one.options if step is None else {**one.options, "step": step}
     shipped, text = SHIPPED_SOURCES.get(one.source), names.sources.get(one.source)
     if shipped is None and text is None:
         known = {*SHIPPED_SOURCES, *names.sources}
@@ -79,8 +82,8 @@ def _source_input(one: InputText, entity: Entity, names: Names, faults: Faults, 
         keys: dict[str, Any] = dict(text.key_types)
         columns: dict[str, Any] = dict(text.columns)
         meaning, options = {}, dict[str, Any]()
-        if one.options:
-            faults.add(path, f"{', '.join(one.options)}: options of the store's own tables, not of {one.source}")
+        if asked:
+            faults.add(path, f"{', '.join(asked)}: options of the store's own tables, not of {one.source}")
         if text.is_static:
             knowledge: KnowledgeClass = "static"
         else:
@@ -88,7 +91,7 @@ def _source_input(one: InputText, entity: Entity, names: Names, faults: Faults, 
     else:
         assert shipped is not None
         keys, columns, meaning = dict(shipped.keys), dict(shipped.columns), {"order": list(shipped.order)}
-        options, wrong = shipped.options_of(one.options)
+        options, wrong = shipped.options_of(asked)
         for fault in wrong:
             faults.add(path, fault)
         columns |= dict.fromkeys(options.get("parameters", ()), "double")
@@ -154,17 +157,19 @@ def _view_input(
         name=view.name, version=view.version, definition_hash=view.definition_hash, called=one.called, keys=keys,
         columns=columns, knowledge=CLASS_OF[view.knowledge], match=match, optional=one.optional, by=given,  # type: ignore[arg-type]
         boundary=view.boundary, ttl_s=view.ttl.total_seconds() if view.ttl is not None else None, is_state=is_state,
+        order=view.order_columns if isinstance(view, TableView) else {},
     )  # fmt: skip
 
 
 def _inputs(text: ViewText, entity: Entity, names: Names, faults: Faults) -> list[Input]:
     found: list[Input] = []
     asked = text.transform.inputs
+    step = text.transform.step if isinstance(text.transform, AggregateText) else None
     for at, one in enumerate(asked):
         path: Path = ("transform", "inputs", at) if len(asked) > 1 else ("transform",)
         first = found[0] if found else None
         read = (
-            _source_input(one, entity, names, faults, path)
+            _source_input(one, entity, names, faults, path, step)
             if one.source is not None
             else _view_input(one, first, entity, names, faults, path)
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fs_spark.features.types import KeyType
@@ -25,11 +25,18 @@ class ShippedSource:
     order: tuple[str, ...]
     known_before: frozenset[str]
     options: Mapping[str, Any]
+    is_numbered: bool = False
+    """Whether its rows come with a `sequence` that orders them."""
+    steps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Finer entity -> the columns that tell one whose end is known: an option `step` that is no part of the others."""
 
     def options_of(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """The options of a view, and what is wrong with them."""
-        faults = [f"{name} is not an option of source {self.name}" for name in given if name not in self.options]
-        chosen = {**self.options, **{k: v for k, v in given.items() if k in self.options}}
+        known = {*self.options, *(["step"] if self.steps else [])}
+        faults = [f"{name} is not an option of source {self.name}" for name in given if name not in known]
+        chosen = {**self.options, **{k: v for k, v in given.items() if k in known}}
+        if chosen.get("step", "") not in ("", *self.steps):
+            faults.append(f"step: no end of {chosen['step']!r} is known. Hint: {' or '.join(self.steps)}")
         if "attempts" in chosen and chosen["attempts"] not in ("first", "latest", "all"):
             faults.append(f"attempts: {chosen['attempts']!r} is not known. Hint: first, latest or all")
         return chosen, faults
@@ -46,6 +53,8 @@ ATTEMPTS: Final = ShippedSource(
     order=("run_id", "part_index"),
     known_before=frozenset({*_RUN, "site", "touchdown", "part_index"}),
     options={"insertion": "1", "attempts": "first", "parameters": ()},
+    is_numbered=True,
+    steps={"wafer": ("lot_id", "wafer_id", "run_id")},
 )  # fmt: skip
 WAFER_RUNS: Final = ShippedSource(
     name="wafer_runs",

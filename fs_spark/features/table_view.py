@@ -11,10 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fs_spark.features.definition import FeatureNote, KnowledgeClass, View
 from fs_spark.features.kinds import Transform
+from fs_spark.features.shipped import SHIPPED_SOURCES
 from fs_spark.features.types import ColumnType, KeyType
 
 UNIT_KEYS = ("unit_bucket", "unit_from")
 """Where a row lies in its table: a hash of its keys, and the beginning of its span on a fixed grid."""
+
+
+ORDER_OF = "_order_"
+"""Begins the names of columns that only order rows."""
 
 
 class Part(BaseModel):
@@ -48,6 +53,14 @@ class SourceInput(Part):
     def order(self) -> tuple[str, ...]:
         return tuple(self.meaning.get("order", ()))
 
+    @property
+    def is_numbered(self) -> bool:
+        """Whether `sequence` alone is the order of its rows."""
+        shipped = SHIPPED_SOURCES.get(self.name)
+        if shipped is not None and not self.meaning.get("columns"):
+            return shipped.is_numbered
+        return len(self.order) == 1 and self.columns.get(self.order[0]) in ("int", "bigint")
+
 
 class ViewInput(Part):
     """A view that a view reads, at the version that its name meant when the reading view was registered.
@@ -71,6 +84,8 @@ class ViewInput(Part):
     boundary: Literal["at_or_before", "strictly_before"]
     ttl_s: float | None = None
     is_state: bool = False
+    order: dict[str, ColumnType] = {}
+    """Its columns that tell rows of one event apart, beside `sequence`."""
 
     @property
     def table(self) -> str:
@@ -131,6 +146,27 @@ class TableView(View):
         )
 
     @property
+    def order_columns(self) -> dict[str, ColumnType]:
+        """Columns beside `sequence` that tell rows of one event apart.
+
+        What orders and names a row of the source, and is no key of the view. They are no features; they break ties, and
+        match views of one source.
+        """
+        first = self.inputs[0]
+        if self.is_state or self.is_static:
+            return {}
+        if isinstance(first, ViewInput):
+            return dict(first.order)
+        named = [*([] if first.is_numbered else first.order), *first.keys]
+        if first.name in SHIPPED_SOURCES and first.is_numbered:
+            named = []
+        return {
+            f"{ORDER_OF}{first.name}_{column}": first.columns[column]
+            for column in dict.fromkeys(named)
+            if column not in first.by.values()
+        }
+
+    @property
     def bound_parameters(self) -> tuple[str, ...]:
         names = [
             name for one in self.inputs if isinstance(one, SourceInput) for name in one.options.get("parameters", ())
@@ -148,4 +184,7 @@ class TableView(View):
                 "knowledge_class",
             },
         )  # fmt: skip
+        for one in told["inputs"]:
+            if not one.get("order", True):  # definitions of before it was kept mean the same
+                del one["order"]
         return json.dumps(told)  # keys and features keep their order

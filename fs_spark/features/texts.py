@@ -147,9 +147,13 @@ class AggregateText(_One):
     kind: Literal["aggregate"]
     mode: Literal["so_far", "complete"] = "so_far"
     close: CloseText | None = None
+    step: str | None = None
+    """A finer entity: rows count from its end on."""
 
     @model_validator(mode="after")
     def _closes(self) -> AggregateText:
+        if self.step is not None and (self.mode == "complete" or self.source is None):
+            raise ValueError("`step` is of what is so far of a source. Hint: leave it out")
         if (self.mode == "complete") != (self.close is not None):
             raise ValueError("`close` says when a group is complete. Hint: write mode: complete, close: {count: 25}")
         return self

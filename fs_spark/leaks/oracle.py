@@ -15,6 +15,8 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+from pyspark.sql.window import Window
 
 from fs_spark import names as n
 from fs_spark.leaks.report import Findings, Leak, NotRun, Ran
@@ -139,13 +141,19 @@ def history_of(view: AsOfView, sample: Sample, limits: LeakLimits) -> ViewHistor
 def _rows_of(view: AsOfView, named: Sequence[str]) -> DataFrame:
     """What is wanted of the view, under names of our own."""
     columns = view.frame.columns
+    sequence = F.lit(None).cast("bigint")
+    if view.sequence:
+        sequence = F.col(f"`{view.sequence}`")
+        if isinstance(view.frame.schema[view.sequence].dataType, StructType):  # a number in the same order
+            event = [F.col(f"`{name}`") for name in (*view.keys, view.event_timestamp)]
+            sequence = F.dense_rank().over(Window.partitionBy(*event).orderBy(sequence)).cast("bigint")
     known = view.available_timestamp or (n.AVAILABLE_TIMESTAMP if n.AVAILABLE_TIMESTAMP in columns else None)
     return view.frame.select(
         *(F.col(f"`{key}`").alias(name) for key, name in zip(view.keys, named, strict=True)),
         F.col(f"`{view.event_timestamp}`").alias("event"),
         F.col(f"`{view.available_timestamp or view.event_timestamp}`").alias("available"),
         (F.col(f"`{known}`") if known else F.lit(None).cast("timestamp")).alias("known"),
-        (F.col(f"`{view.sequence}`") if view.sequence else F.lit(None).cast("bigint")).alias("sequence"),
+        sequence.alias("sequence"),
         *(F.col(f"`{source}`").alias(f"value_{k}") for k, source in enumerate(view.outputs.values())),
     )
 

@@ -37,6 +37,7 @@ from fs_spark.registry import RegistryState
 from fs_spark.tables import Tables
 from fs_spark.training.chosen import ChosenView, choose_views, require_materialized
 from fs_spark.training.outputs import arrow_batches
+from fs_spark.transforms.ordering import in_order
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,10 @@ class _Pinned:
         record = self.records[0]
         wanted = [*self.view.keys, *TIMES, n.SEQUENCE, *record.times]
         wanted += dict.fromkeys(column for one in self.records for column in one.schema.names)
-        rows = tables.read(self.view.table, record.delta_version).select(*wanted)
+        stored = tables.read(self.view.table, record.delta_version)
+        if isinstance(self.view, TableView):
+            stored = in_order(stored, self.view.order_columns)
+        rows = stored.select(*wanted)
         return rows.unionByName(due[self.view.table].select(*wanted)) if self.view.table in due else rows
 
 

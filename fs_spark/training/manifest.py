@@ -41,6 +41,7 @@ class ViewPart(_Part):
     offset_s: float
     ttl_s: float | None
     columns: list[tuple[str, str]] = Field(description="output column, column of the view")
+    order: list[str] = Field(default_factory=list, description="columns that order rows of one event and sequence")
     times: bool = Field(description="whether the chosen row's event time and age are columns too")
     by: list[str] | None = Field(default=None, description="the spine's columns for the keys; absent: called alike")
     role: str | None = Field(default=None, description="the role in which the view is joined")

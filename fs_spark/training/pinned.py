@@ -10,10 +10,12 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from fs_spark.features.table_view import TableView
 from fs_spark.tables import Tables
 from fs_spark.training.chosen import ChosenView, require_materialized
 from fs_spark.training.rules import TrainingRules
 from fs_spark.transforms.as_of import AsOfView
+from fs_spark.transforms.ordering import in_order
 
 
 def pin_views(tables: Tables, chosen: Sequence[ChosenView], rules: TrainingRules) -> list[dict[str, Any]]:
@@ -46,6 +48,7 @@ def pin_views(tables: Tables, chosen: Sequence[ChosenView], rules: TrainingRules
                 "offset_s": rules.offset.get(view.name, timedelta(0)).total_seconds(),
                 "ttl_s": ttl.total_seconds() if ttl is not None else None,
                 "columns": [list(pair) for pair in c.columns.items()],
+                "order": list(view.order_columns) if isinstance(view, TableView) else [],
                 "times": rules.times and not view.is_static,
                 "skipping": sorted(c.skipping),
                 "since": c.since,
@@ -76,6 +79,7 @@ def joined_views(pinned: Sequence[Mapping[str, Any]], frames: Mapping[str, DataF
         for key, column in zip(p["keys"], keys, strict=True):
             if key != column:
                 frame = frame.withColumnRenamed(key, column)
+        frame = in_order(frame, p.get("order", ()))
         called = f"{p['role']}__{p['view']}" if p.get("role") else p["view"]
         skipping = set(p.get("skipping") or ())
         plain = AsOfView(

@@ -45,6 +45,7 @@ class AttemptKernel:
     columns: tuple[str, ...]
     parameters: tuple[str, ...]
     counted: Literal["first", "latest", "all"]
+    step: tuple[str, ...]
     bindings: Mapping[str, ProductBinding]
     values: PartValues
     schema: pa.Schema
@@ -98,6 +99,8 @@ class AttemptKernel:
         """From when and until when each attempt counts, (n,) each."""
         known = np.maximum(micros(parts[n.EVENT_TIMESTAMP]), micros(parts[n.AVAILABLE_TIMESTAMP]))
         end = np.full(len(known), FOREVER, np.int64)
+        if self.step and len(known):
+            known = _latest_of(parts, self.step, known)
         if self.counted == "all" or not len(known):
             return known, end
         keys = [parts[key].combine_chunks() for key in n.DIE_KEYS]
@@ -127,6 +130,18 @@ class AttemptKernel:
         return known, end
 
 
+def _latest_of(parts: pa.Table, columns: Sequence[str], known: np.ndarray) -> np.ndarray:
+    """The greatest instant of the rows that are alike in some columns, at each of them, (n,)."""
+    group = np.zeros(len(known), np.int64)
+    for name in columns:
+        codes = pc.fill_null(parts[name].combine_chunks().dictionary_encode().indices, -1)
+        group = np.unique(np.stack([group, codes.to_numpy(zero_copy_only=False)]), axis=1, return_inverse=True)[1]
+        group = group.reshape(-1)
+    latest = np.full(int(group.max()) + 1, np.iinfo(np.int64).min)
+    np.maximum.at(latest, group, known)
+    return np.asarray(latest[group])
+
+
 def attempt_rows(
     die_tests: DataFrame,
     test_results: DataFrame | None,
@@ -136,8 +151,11 @@ def attempt_rows(
     counted: Literal["first", "latest", "all"],
     bindings: Mapping[str, ProductBinding],
     units: FileUnits | None = None,
+    step: Sequence[str] = (),
 ) -> DataFrame:
     """Attempts of one insertion with their parameters as columns.
+
+    With `step`, an attempt counts once the last one of the same values in these columns is known: a run ended.
 
     Grain      one row per attempt that counts at some time; none where its lot or its times are missing
     Adds       `__start`, `__end`: from when and until when it counts; `sequence`, as in views of single dies
@@ -162,7 +180,13 @@ def attempt_rows(
     fields += [StructField(name, LongType()) for name in (n.SEQUENCE, START, END)]
     schema = StructType(fields)
     kernel = AttemptKernel(
-        tuple(wanted), tuple(parameters), counted, dict(bindings), PartValues(tuple(slots), found), _arrow(schema)
+        tuple(wanted),
+        tuple(parameters),
+        counted,
+        tuple(step),
+        dict(bindings),
+        PartValues(tuple(slots), found),
+        _arrow(schema),
     )
     return parts.repartition(F.col(n.LOT_ID)).sortWithinPartitions(n.LOT_ID).mapInArrow(kernel, schema)
 

@@ -1,7 +1,11 @@
-"""Which types Spark can order, and for values of the others something that it can."""
+"""Which types Spark can order, for values of the others something that it can, and what orders rows of one event."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 from pyspark.sql.types import (
     ArrayType,
     AtomicType,
@@ -15,7 +19,15 @@ from pyspark.sql.types import (
     VariantType,
 )
 
+from fs_spark import names as n
+
 _SPATIAL = ("geometry", "geography")
+
+
+def in_order(rows: DataFrame, columns: Iterable[str]) -> DataFrame:
+    """Rows of a view whose `sequence` holds what else orders rows of one event; as they are where that was not kept."""
+    there = ["`" + c.replace("`", "``") + "`" for c in columns if c in rows.columns]
+    return rows.withColumn(n.SEQUENCE, F.struct(n.SEQUENCE, *there)) if there else rows
 
 
 def is_orderable(kind: DataType) -> bool:

@@ -29,11 +29,11 @@ PUBLIC = {
     ),
     "ColumnLabel": "(column: 'str', lag: 'timedelta | str' = datetime.timedelta(0)) -> None",
     "CountLabel": (
-        "(source: 'str', *, until: 'timedelta | str', after: 'timedelta | str' = datetime.timedelta(0), lag: "
+        "(source: 'Place', *, until: 'timedelta | str', after: 'timedelta | str' = datetime.timedelta(0), lag: "
         "'timedelta | str' = datetime.timedelta(0), where: 'str | None' = None, by: 'Mapping[str, str] | "
         "Sequence[str] | None' = None) -> None"
     ),
-    "Every": "(step: 'timedelta | str', begin: 'datetime', end: 'datetime', of: 'str | None' = None) -> None",
+    "Every": "(step: 'timedelta | str', begin: 'datetime', end: 'datetime', of: 'Place | None' = None) -> None",
     "FeatureService": "name, features, roles={}, description=''",
     "FeatureStore": "(config: 'Configuration', spark: 'SparkSession | None' = None) -> 'None'",
     "FeatureView": (
@@ -46,7 +46,7 @@ PUBLIC = {
     "FsSparkError": "Exception",
     "GroupSplit": "(by: 'str | Sequence[str]', fractions: 'Mapping[str, float]', seed: 'int' = 0) -> None",
     "LabelRequest": (
-        "(keys: 'Mapping[str, str] | Sequence[str]', at: 'str | Every', label: 'Label', name: 'str' = "
+        "(keys: 'Mapping[str, str] | Sequence[str]', at: 'Place | Every', label: 'Label', name: 'str' = "
         "'label', as_of: 'datetime | None' = None, negatives: 'NegativeSampling | None' = None, split: "
         "'Split | None' = None, columns: 'Mapping[str, str] | Sequence[str]' = ()) -> None"
     ),
@@ -67,7 +67,7 @@ PUBLIC = {
         "'NegativeSampling | None' = None, split: 'Split | None' = None) -> None"
     ),
     "SumLabel": (
-        "(source: 'str', column: 'str', *, until: 'timedelta | str', after: 'timedelta | str' = "
+        "(source: 'Place', column: 'str', *, until: 'timedelta | str', after: 'timedelta | str' = "
         "datetime.timedelta(0), lag: 'timedelta | str' = datetime.timedelta(0), where: 'str | None' = None, "
         "by: 'Mapping[str, str] | Sequence[str] | None' = None) -> None"
     ),

@@ -95,6 +95,7 @@ ALLOWED = {
     ("spatial_views", "unit_tables"),
     ("ingested_sources", "binding"),
     ("ingested_sources", "snapshot"),
+    ("label_spines", "ingested_sources"),
     ("label_spines", "registry"),
     ("label_spines", "sources"),
     ("materialize", "binding"),

@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from fs_spark import ColumnLabel, CountLabel, Every, FeatureStore, Ingested, LabelRequest, SumLabel
+from fs_spark import ColumnLabel, CountLabel, Every, FeatureStore, LabelRequest, SumLabel
 from fs_spark.errors import RequestError
 from tests.labels.test_labels import in_order, rows_of
 from tests.oracles import labels as oracle
@@ -62,7 +62,7 @@ def fails(row: Any) -> bool:
     return row["passed"] is False
 
 
-LATEST = Ingested("attempts", attempts="latest")
+LATEST = {"source": "attempts", "attempts": "latest"}
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], float | None]] = {
     # request, the oracle's, share of the rows that are known at as_of
     "outcome of each die": (
@@ -75,14 +75,14 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], float | None]] = {
          "lag": 10 * SECOND}, 0.9,
     ),
     "fails of a site behind each attempt": (
-        {"keys": SITE, "at": Ingested("attempts", attempts="all"),
+        {"keys": SITE, "at": {"source": "attempts", "attempts": "all"},
          "label": CountLabel(LATEST, until="20 s", where="not passed")},
         {"keys": SITE, "spine": attempts_of("all"), "source": attempts_of("latest", where=fails), "kind": "count",
          "until": 20 * SECOND}, 0.95,
     ),
     "sum of a parameter on a grid": (
         {"keys": SITE, "at": "grid",
-         "label": SumLabel(Ingested("attempts", parameters=["vdd"]), "vdd", until="15 s", after="1 s")},
+         "label": SumLabel({"source": "attempts", "parameters": ["vdd"]}, "vdd", until="15 s", after="1 s")},
         {"keys": SITE, "spine": attempts_of(), "source": attempts_of(), "kind": "sum", "column": "vdd",
          "after": SECOND, "until": 15 * SECOND}, 0.9,
     ),
@@ -132,12 +132,16 @@ def test_runs_and_lots_have_labels_too(store: tuple[FeatureStore, Path]) -> None
 @pytest.mark.parametrize(
     ("source", "label", "text"),
     [
-        (Ingested("attempts", insertion="7"), ColumnLabel("passed"), "no rows of insertion '7'.\nRegistered: 1, 2"),
-        (Ingested("attempts", parameters=["vdx"]), ColumnLabel("vdx"), "(?s)parameter 'vdx'.*did you mean 'vdd'"),
+        (
+            {"source": "attempts", "insertion": "7"},
+            ColumnLabel("passed"),
+            "no rows of insertion '7'.\nRegistered: 1, 2",
+        ),
+        ({"source": "attempts", "parameters": ["vdx"]}, ColumnLabel("vdx"), "(?s)parameter 'vdx'.*did you mean 'vdd'"),
     ],
 )
 def test_what_only_the_tables_tell(
-    store: tuple[FeatureStore, Path], source: Ingested, label: ColumnLabel, text: str
+    store: tuple[FeatureStore, Path], source: dict[str, Any], label: ColumnLabel, text: str
 ) -> None:
     with pytest.raises(RequestError, match=text):
         store[0].spine(LabelRequest(["lot_id"], source, label))

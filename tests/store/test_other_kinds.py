@@ -33,6 +33,11 @@ VIEWS: dict[str, Any] = {
         "transform": {"kind": "aggregate", "source": "attempts", "attempts": "latest"},
         "features": [{"statistics": "rows"}, {"column": "passed", "statistics": [{"share": True}], "name": "yield"}],
     },
+    "lot_of_wafers": {
+        "entity": "lot",
+        "transform": {"kind": "aggregate", "source": "attempts", "attempts": "latest", "step": "wafer"},
+        "features": [{"statistics": "rows"}, {"column": "passed", "statistics": [{"share": True}], "name": "yield"}],
+    },
     "device_derived": {
         "entity": "die",
         "transform": {"kind": "expressions", "view": "die_measured"},
@@ -163,6 +168,32 @@ def test_a_lots_latest_attempts_so_far_equal_the_oracle(store: tuple[FeatureStor
     until = watermark([row for row in delivered if row["insertion"] == "1"], source)
     wanted = state_views.state_rows(delivered, StateView(source, {"lot_id": "lot_id"}, statistics), until)
     assert differing(stored(store[0], "lot_yield"), wanted, ("lot_id",))[:5] == []
+
+
+def ends_of_runs(delivered: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    runs: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in delivered:
+        if row["insertion"] == "1":
+            runs.setdefault((row["lot_id"], row["wafer_id"], row["run_id"]), []).append(row)
+    return [
+        {
+            "lot_id": lot, "wafer_id": wafer, "run_id": run, "event": max(row["event"] for row in parts),
+            "available": max(row["available"] for row in parts),
+        }
+        for (lot, wafer, run), parts in runs.items()
+    ]  # fmt: skip
+
+
+def test_what_changes_at_the_end_of_a_wafer_alone(store: tuple[FeatureStore, Path], spark: SparkSession) -> None:
+    delivered = attempts(store[0], spark)
+    source = Source(keys=DIE, reads=READS, order=("run_id", "part_index"), attempts="latest", insertion="1")
+    statistics = (Statistic("rows", "rows"), Statistic("yield__share_true", "share", "passed", option=True))
+    ends = ends_of_runs(delivered)
+    view = StateView(source, {"lot_id": "lot_id"}, statistics, step=("lot_id", "wafer_id", "run_id"), ends=ends)
+    until = watermark([row for row in delivered if row["insertion"] == "1"], source)
+    wanted = state_views.state_rows(delivered, view, until)
+    assert len(wanted) == len(ends) == 3
+    assert differing(stored(store[0], "lot_of_wafers"), wanted, ("lot_id",))[:5] == []
 
 
 def test_values_of_views_are_computed_row_by_row(store: tuple[FeatureStore, Path]) -> None:

@@ -85,6 +85,22 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "a feature called like a time": (changed("values", features={"sequence": "amount"}),
                                      ("values.yaml:", "sequence")),
+    "a step of a delivered source": (
+        changed("activity", transform={"kind": "aggregate", "source": "payments", "step": "customer"},
+                features=[{"statistics": "rows"}]),
+        ("activity.yaml:", "step: options of the store's own tables"),
+    ),
+    "a step whose end nobody knows": (
+        changed("activity", entity="lot", transform={"kind": "aggregate", "source": "attempts", "step": "lot"},
+                features=[{"statistics": "rows"}]),
+        ("activity.yaml:", "no end of 'lot' is known. Hint: wafer"),
+    ),
+    "a step of what is complete": (
+        changed("activity", entity="lot", features=[{"statistics": "rows"}],
+                transform={"kind": "aggregate", "source": "attempts", "step": "wafer", "mode": "complete",
+                           "close": {"count": 2}}),
+        ("activity.yaml:", "`step` is of what is so far"),
+    ),
     "no feature": (changed("values", features={}), ("values.yaml:", "no feature is asked for")),
     "an expectation of nothing": (
         changed("values", expectations=[{"column": "doubled"}]),

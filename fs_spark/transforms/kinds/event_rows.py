@@ -17,7 +17,7 @@ from fs_spark import names as n
 from fs_spark.features.expressions import Expression, parse_condition, parse_expression
 from fs_spark.features.kinds.columns import ColumnsTransform
 from fs_spark.features.kinds.expressions import ExpressionsTransform
-from fs_spark.features.table_view import Input, SourceInput, TableView, ViewInput
+from fs_spark.features.table_view import ORDER_OF, Input, SourceInput, TableView, ViewInput
 from fs_spark.features.types import ARROW
 from fs_spark.schemas import column_type, view_layout
 from fs_spark.transforms.as_of import AsOfView, as_of_join
@@ -26,6 +26,7 @@ from fs_spark.transforms.unit_columns import bucket_of, span_of
 VALID_TO: Final = "valid_to"
 END: Final = "__end"
 _THERE: Final = "__there"
+_ORDER: Final = "__order"
 _AVAILABLE: Final = n.AVAILABLE_TIMESTAMP
 _TIMES: Final = (n.EVENT_TIMESTAMP, _AVAILABLE)
 
@@ -132,10 +133,9 @@ def _last_of_equal(rows: DataFrame, identity: Sequence[str]) -> DataFrame:
 def _source_rows(rows: DataFrame, one: SourceInput) -> tuple[DataFrame, list[str]]:
     """A source's rows with `sequence`, and the columns that name a row beside its revisions."""
     order = [name for name in one.order if name in rows.columns]
-    integers = {"int", "bigint"}
     if n.SEQUENCE in rows.columns:
         sequence = F.col(n.SEQUENCE)
-    elif len(order) == 1 and one.columns.get(order[0]) in integers:
+    elif one.is_numbered:
         sequence = F.col(quoted(order[0])).cast("bigint")
     else:
         sequence = F.lit(0).cast("bigint")
@@ -199,8 +199,9 @@ def source_events(rows: DataFrame, view: TableView) -> DataFrame:
         found = found.where(_PASSES)
     validity = [VALID_TO] if view.has_validity else []
     keys = {f"__key_{key}": column for key, column in one.by.items()}
-    found = found.withColumns({name: F.col(quoted(column)) for name, column in keys.items()})
-    kept = list(dict.fromkeys([*identity, *_TIMES, n.SEQUENCE, *validity, _PASSES, *keys]))
+    ordering = {name: name.removeprefix(f"{ORDER_OF}{one.name}_") for name in view.order_columns}
+    found = found.withColumns({name: F.col(quoted(column)) for name, column in {**keys, **ordering}.items()})
+    kept = list(dict.fromkeys([*identity, *_TIMES, n.SEQUENCE, *validity, _PASSES, *keys, *ordering]))
     names = list(view.columns)  # values stand behind a mark, so that they may be called like columns of the source
     if isinstance(transform, ColumnsTransform):
         picked = [plain(one, column).alias(f"__out_{name}") for name, column in transform.picks]
@@ -227,7 +228,8 @@ def source_events(rows: DataFrame, view: TableView) -> DataFrame:
 
 def _named(rows: DataFrame, view: TableView) -> DataFrame:
     keys = [F.col(f"__key_{key}").cast(column_type(kind)).alias(key) for key, kind in view.key_types.items()]
-    times = [F.col(c) for c in (*_TIMES, n.SEQUENCE, *((VALID_TO,) if view.has_validity else ()))]
+    names = (*_TIMES, n.SEQUENCE, *view.order_columns, *((VALID_TO,) if view.has_validity else ()))
+    times = [F.col(quoted(c)) for c in names]
     values = [F.col(f"__out_{name}").alias(name) for name in view.columns]
     found = rows.select(*keys, *times, *values)
     whole = F.lit(True)
@@ -242,13 +244,14 @@ def joined_events(frames: Sequence[DataFrame], view: TableView) -> DataFrame:
     assert isinstance(first, ViewInput)
     transform = view.transform
     assert isinstance(transform, (ColumnsTransform, ExpressionsTransform))
-    identity = [*first.keys] if view.is_static else [*first.keys, n.EVENT_TIMESTAMP, n.SEQUENCE]
+    identity = [*first.keys] if view.is_static else [*first.keys, n.EVENT_TIMESTAMP, n.SEQUENCE, *first.order]
     base = frames[0]
     same = [(k, one) for k, one in enumerate(rest, 1) if isinstance(one, ViewInput) and one.match == "event"]
     if same:
-        base = _known_together(base, [(frames[k], one) for k, one in same], identity)
+        named = base.select(*map(quoted, identity)).distinct()
+        base = _known_together(base, [(_of_events(frames[k], one, first, named), one) for k, one in same], identity)
     rows = base.select(
-        *identity, *([] if view.is_static else [_AVAILABLE]), *([n.SEQUENCE] if view.is_static else []),
+        *map(quoted, identity), *([] if view.is_static else [_AVAILABLE]), *([n.SEQUENCE] if view.is_static else []),
         *_called(base, first),
         *(F.col(f"`__{k}.{c}`").alias(shown(one, c)) for k, one in same for c in _given(one)),
         *_validity(base, first, same),
@@ -263,7 +266,14 @@ def joined_events(frames: Sequence[DataFrame], view: TableView) -> DataFrame:
         if isinstance(transform, ColumnsTransform)
         else {f"__out_{name}": text for name, text in transform.values}
     )
-    kept = [*identity, n.EVENT_TIMESTAMP, _AVAILABLE, n.SEQUENCE, *([VALID_TO] if view.has_validity else [])]
+    kept = [
+        *identity,
+        n.EVENT_TIMESTAMP,
+        _AVAILABLE,
+        n.SEQUENCE,
+        *view.order_columns,
+        *([VALID_TO] if view.has_validity else []),
+    ]
     by = {f"__key_{key}": column for key, column in first.by.items()}
     rows = rows.select("*", *(F.col(quoted(shown(first, column))).alias(name) for name, column in by.items()))
     found = with_values(rows, values, visible_columns(view), list(dict.fromkeys([*kept, *by])))
@@ -298,10 +308,18 @@ def _known_together(
     base: DataFrame, others: Sequence[tuple[DataFrame, ViewInput]], identity: Sequence[str]
 ) -> DataFrame:
     """For each availability from which on all inputs of a row are known, one row with what they give by then."""
-    instants = base.select(*identity, _AVAILABLE)
+    ordering = [c for c in identity if c.startswith(ORDER_OF)]
+    identity = [c for c in identity if c not in ordering]
+    if ordering:  # as one key that is there where they are null
+        whole = F.struct(*map(quoted, ordering)).alias(_ORDER)
+        base = base.select(whole, *(c for c in map(quoted, base.columns) if c not in map(quoted, ordering)))
+        others = [(frame.withColumn(_ORDER, whole), one) for frame, one in others]
+        identity = [*identity, _ORDER]
+    event = [c for c in identity if c not in others[0][1].by.values()]
+    instants = base.select(*map(quoted, identity), _AVAILABLE)
     for frame, one in others:
         keys = [F.col(quoted(theirs)).alias(column) for theirs, column in one.by.items()]
-        instants = instants.unionByName(frame.select(*keys, n.EVENT_TIMESTAMP, n.SEQUENCE, _AVAILABLE))
+        instants = instants.unionByName(frame.select(*keys, *map(quoted, event), _AVAILABLE))
     spine = instants.distinct()
     views = [
         AsOfView(
@@ -313,8 +331,7 @@ def _known_together(
             [
                 (base, {c: c for c in identity}, [c for c in base.columns if c not in (*identity, _AVAILABLE)], ""),
                 *(
-                    (frame, {**one.by, n.EVENT_TIMESTAMP: n.EVENT_TIMESTAMP, n.SEQUENCE: n.SEQUENCE}, list(one.columns),
-                     f"__{k}.")
+                    (frame, {**one.by, **{c: c for c in event}}, list(one.columns), f"__{k}.")
                     for k, (frame, one) in enumerate(others, 1)
                 ),
             ]
@@ -324,7 +341,29 @@ def _known_together(
     needed = [0, *(k for k, (_, one) in enumerate(others, 1) if not one.optional)]
     for k in needed:
         joined = joined.where(F.col(f"{_THERE}{k}"))
+    if ordering:
+        joined = joined.withColumns({c: F.col(f"{_ORDER}.{quoted(c)}") for c in ordering}).drop(_ORDER)
     return joined.withColumnRenamed("__asked", _AVAILABLE)
+
+
+def _of_events(frame: DataFrame, one: ViewInput, first: ViewInput, named: DataFrame) -> DataFrame:
+    """An input's rows with all columns that tell the events of the first one apart.
+
+    Views of one source have them; rows of another meet each of the first one's rows of their event and sequence.
+    """
+    if one.order == first.order:
+        return frame
+    ours = {theirs: f"__named_{theirs}" for theirs in one.by}
+    events = named.select(
+        *(F.col(quoted(column)).alias(ours[theirs]) for theirs, column in one.by.items()),
+        F.col(n.EVENT_TIMESTAMP).alias("__named_event"), F.col(n.SEQUENCE).alias("__named_sequence"),
+        *map(quoted, first.order),
+    )  # fmt: skip
+    matched = (F.col(n.EVENT_TIMESTAMP) == F.col("__named_event")) & (F.col(n.SEQUENCE) == F.col("__named_sequence"))
+    for theirs, name in ours.items():
+        matched = matched & (F.col(quoted(theirs)) == F.col(quoted(name)))
+    rows = frame.drop(*one.order).join(events, matched)
+    return rows.drop("__named_event", "__named_sequence", *ours.values())
 
 
 def _at_availability(frame: DataFrame, by: Mapping[str, str]) -> DataFrame:

@@ -42,7 +42,7 @@ def _by(view: TableView, one: Input) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Events:
-    revision: int = 1
+    revision: int = 2
 
     def rows(
         self, frames: Sequence[DataFrame], view: TableView, *, reach: Reach, scope: Scope | None, buckets: int

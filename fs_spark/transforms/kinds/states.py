@@ -49,7 +49,7 @@ def _reach_us(view: TableView) -> int | None:
 def _order(one: Input) -> list[str]:
     if isinstance(one, SourceInput):
         return list(one.order)
-    return [n.SEQUENCE]
+    return [n.SEQUENCE, *one.order]
 
 
 def _versions(rows: DataFrame, one: Input) -> DataFrame:

@@ -1,0 +1,127 @@
+"""Several rows of one key at one instant: views of one source meet row by row, and their order breaks ties."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from fs_spark import FeatureStore, leaks
+from tests.views.stores import open_views, write_conf
+
+NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
+COLUMNS = {
+    "payment_id": "string", "leg": "string", "customer_id": "string", "amount": "double", "kind": "string",
+    "at": "timestamp",
+}  # fmt: skip
+ROWS = [
+    ("p1", "a", "ann", 100.0, "x"),
+    ("p1", "b", "ann", 9.0, "y"),
+    ("p2", "a", "ann", 5.0, None),
+    ("p3", None, "ann", None, "z"),
+    ("p4", "a", "bob", 1.0, "x"),
+]
+SOURCES = {
+    "payments": {"parquet": "../in", "keys": ["payment_id"], "columns": COLUMNS, "event": "at", "order": ["leg"]},
+    "refunds": {"parquet": "../refunds", "keys": ["payment_id"], "columns": COLUMNS, "event": "at"},
+}
+VIEWS: dict[str, Any] = {
+    "amounts": {
+        "entity": "customer", "transform": {"kind": "columns", "source": "payments"}, "features": ["amount"],
+    },
+    "kinds": {
+        "entity": "customer", "transform": {"kind": "columns", "source": "payments"}, "features": ["kind"],
+    },
+    "refunded": {
+        "entity": "customer", "transform": {"kind": "columns", "source": "refunds"},
+        "features": [{"name": "back", "column": "amount"}],
+    },
+    "both": {
+        "entity": "customer",
+        "transform": {"kind": "expressions", "inputs": [{"view": "amounts", "as": "m"}, {"view": "kinds", "as": "k"}]},
+        "features": {"worth": "m.amount", "word": "k.kind"},
+    },
+    "three": {
+        "entity": "customer",
+        "transform": {"kind": "expressions", "inputs": [
+            {"view": "both", "as": "b"}, {"view": "refunded", "as": "r", "optional": True}]},
+        "features": {"word": "b.word", "kept": "b.worth - r.back"},
+    },
+    "recent": {
+        "entity": "customer",
+        "transform": {"kind": "rolling", "view": "amounts"},
+        "features": [{"statistics": "rows", "windows": "1 d"}, {"column": "amount", "statistics": "last",
+                                                                "windows": "1 d"}],
+    },
+}  # fmt: skip
+
+
+def write(folder: Path, listed: list[tuple[Any, ...]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ("payment_id", "leg", "customer_id", "amount", "kind")
+    columns = {name: [row[at] for row in listed] for at, name in enumerate(names)}
+    kinds = {"amount": pa.float64()}
+    table = pa.table({name: pa.array(values, kinds.get(name, pa.string())) for name, values in columns.items()})
+    when = pa.array([NOON] * len(listed), pa.timestamp("us", tz="UTC"))
+    pq.write_table(table.append_column("at", when), folder / "rows.parquet")
+
+
+@pytest.fixture(scope="module")
+def store(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+    folder = tmp_path_factory.mktemp("ties")
+    entities = {"customer": {"keys": {"customer_id": "string"}}}
+    services = {"now": {"features": ["amounts:amount", "recent:rows_24h"]}}
+    write_conf(folder, VIEWS, sources=SOURCES, entities=entities, services=services)
+    write(folder / "in", ROWS)
+    write(folder / "refunds", [("q1", None, "ann", 2.0, None)])
+    opened = open_views(folder, spark)
+    opened.apply()
+    opened.materialize()
+    return opened
+
+
+def found(store: FeatureStore, view: str, *columns: str) -> list[tuple[Any, ...]]:
+    return sorted((tuple(row) for row in store.table(view).select(*columns).collect()), key=repr)
+
+
+def test_views_of_one_source_meet_row_by_row(store: FeatureStore) -> None:
+    wanted = [(customer, amount, kind) for _, _, customer, amount, kind in ROWS]
+    assert found(store, "both", "customer_id", "worth", "word") == sorted(wanted, key=repr)
+
+
+def test_rows_of_another_source_meet_each_of_them(store: FeatureStore) -> None:
+    wanted = [("ann", "x", 98.0), ("ann", "y", 7.0), ("ann", None, 3.0), ("ann", "z", None), ("bob", "x", None)]
+    assert found(store, "three", "customer_id", "word", "kept") == sorted(wanted, key=repr)
+
+
+def test_all_of_them_count_in_a_state(store: FeatureStore) -> None:
+    states = store.table("recent").where("event_timestamp = timestamp '2025-03-01 12:00:00Z'")
+    assert sorted(tuple(r) for r in states.select("customer_id", "rows_24h", "amount__last_24h").collect()) == [
+        ("ann", 4, 9.0), ("bob", 1, 1.0)
+    ]  # fmt: skip
+
+
+def test_their_order_breaks_ties_offline_and_online(store: FeatureStore, spark: SparkSession) -> None:
+    later = NOON + timedelta(hours=1)
+    spine = spark.createDataFrame(
+        [("ann", later, True), ("bob", later, False)], "customer_id string, event_timestamp timestamp, fails boolean"
+    )
+    built = store.training_set(spine, ["amounts:amount", "recent:rows_24h"], name="ties")
+    assert {(r["customer_id"], r["amount"], r["rows_24h"]) for r in built.df.collect()} == {
+        ("ann", 9.0, 4), ("bob", 1.0, 1)
+    }  # fmt: skip
+    assert store.reproduce("ties").digest == built.digest
+    assert store.reproduce("ties", from_source=True).digest == built.digest
+    report = leaks.check(built, label="fails", store=store)
+    assert [ran.check for ran in report.ran if ran.check == "oracle"], report
+    assert report.ok, report
+    store.export("now", at=later)
+    with store.online() as online:
+        assert online.get("now", [{"customer_id": "ann"}], at=later) == [
+            {"customer_id": "ann", "amount": 9.0, "rows_24h": 4}
+        ]
