@@ -42,8 +42,8 @@ class Ingested:
 Place = str | Mapping[str, Any] | Ingested
 """A source of a request: its name, or for one of the store's own tables its name and options, as a view writes them.
 
-`{"source": "attempts", "insertion": "2", "attempts": "latest", "parameters": ["vdd"]}`; the name alone means insertion 1
-and, of attempts, the first of each die. Parameters are the tests that products.yaml names for them now.
+`{"source": "attempts", "insertion": "2", "attempts": "latest", "parameters": ["vdd"]}`; the name alone means insertion
+1 and, of attempts, the first of each die. Parameters are the tests that products.yaml names for them now.
 """
 
 
