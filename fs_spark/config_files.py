@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from fs_spark.documents import Document, read_document
 from fs_spark.errors import ConfigError, is_secret, without_secrets
-from fs_spark.features.resolve import Path as TextPath
+from fs_spark.features.resolve_inputs import Path as TextPath
 
 
 def known_keys(model: type[BaseModel], key: str) -> str:

@@ -55,7 +55,7 @@ def _attempts(
         units = units_of_tests(snapshot, parameters, bindings)
     return attempt_rows(
         dies, results, parameters=parameters, columns=tuple(one.columns), counted=one.options["attempts"],
-        step=ATTEMPTS.steps.get(one.options.get("step", ""), ()),
+        step=ATTEMPTS.steps.get(one.options.get("step", ""), ()), others=one.options.get("others", False),
         bindings=bindings, units=units,
     )  # fmt: skip
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from fs_spark.features.definition import View
 from fs_spark.features.entity import Entity
-from fs_spark.features.resolve import Names, Path, resolve_view
+from fs_spark.features.resolve import resolve_view
+from fs_spark.features.resolve_inputs import Names, Path
 from fs_spark.features.source import SourceText
 from fs_spark.features.table_view import TableView, ViewInput
 from fs_spark.features.texts import ViewText

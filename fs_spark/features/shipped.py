@@ -27,12 +27,16 @@ class ShippedSource:
     options: Mapping[str, Any]
     is_numbered: bool = False
     """Whether its rows come with a `sequence` that orders them."""
+    grouped_by: str = "lot_id"
+    """The column of which all rows of one value come together."""
     steps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Finer entity -> the columns that tell one whose end is known: an option `step` that is no part of the others."""
+    tells_others: bool = False
+    """Whether it can give the rows that never count too: an option `others`, of those that compare rows."""
 
     def options_of(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """The options of a view, and what is wrong with them."""
-        known = {*self.options, *(["step"] if self.steps else [])}
+        known = {*self.options, *(["step"] if self.steps else []), *(["others"] if self.tells_others else [])}
         faults = [f"{name} is not an option of source {self.name}" for name in given if name not in known]
         chosen = {**self.options, **{k: v for k, v in given.items() if k in known}}
         if chosen.get("step", "") not in ("", *self.steps):
@@ -54,6 +58,7 @@ ATTEMPTS: Final = ShippedSource(
     known_before=frozenset({*_RUN, "site", "touchdown", "part_index"}),
     options={"insertion": "1", "attempts": "first", "parameters": ()},
     is_numbered=True,
+    tells_others=True,
     steps={"wafer": ("lot_id", "wafer_id", "run_id")},
 )  # fmt: skip
 WAFER_RUNS: Final = ShippedSource(

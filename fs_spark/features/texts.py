@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fs_spark.features.definition import CLASS_OF, VIEW_NAME
 from fs_spark.features.expectations import Expectation
+from fs_spark.features.kinds.against import ComparisonsText
 from fs_spark.features.kinds.statistics import StatisticsText
 from fs_spark.features.one_or_more import Names
 from fs_spark.features.spans import LONGEST, Span
@@ -159,7 +160,17 @@ class AggregateText(_One):
         return self
 
 
-TransformText = Annotated[ColumnsText | ExpressionsText | RollingText | AggregateText, Field(discriminator="kind")]
+class AgainstText(_One):
+    """Reads `attempts`; `population` is an entity that closes."""
+
+    kind: Literal["against"]
+    population: str
+    revisions: Literal["all", "first"] = "all"
+
+
+TransformText = Annotated[
+    AgainstText | ColumnsText | ExpressionsText | RollingText | AggregateText, Field(discriminator="kind")
+]
 
 
 class FeatureText(Part):
@@ -183,6 +194,12 @@ class TermsText(Part):
 class BinsText(Part):
     of: str
     edges: tuple[float, ...] = Field(min_length=2)
+
+
+_ENTRIES: Final[dict[Any, type[BaseModel]]] = {
+    "rolling": StatisticsText, "aggregate": StatisticsText, "against": ComparisonsText,
+}  # fmt: skip
+"""What an entry of `features` is, by the kind of view; FeatureText for the others."""
 
 
 def _listed(value: Any) -> Any:
@@ -238,11 +255,10 @@ class ViewText(Part):
         if not isinstance(given, Mapping) or not isinstance(given.get("transform"), Mapping):
             return given
         kind = given["transform"].get("kind")
-        entry = StatisticsText if kind in ("rolling", "aggregate") else FeatureText
+        entry = _ENTRIES.get(kind, FeatureText)
         features = given.get("features", ())
-        features = (
-            list(features) if entry is StatisticsText and not isinstance(features, Mapping) else _listed(features)
-        )
+        listed = entry is not FeatureText and not isinstance(features, Mapping)
+        features = list(features) if listed else _listed(features)
         if not isinstance(features, list):
             raise ValueError("`features` must be a list")
         return {**given, "features": tuple(entry.model_validate(one) for one in features)}

@@ -46,6 +46,7 @@ class AttemptKernel:
     parameters: tuple[str, ...]
     counted: Literal["first", "latest", "all"]
     step: tuple[str, ...]
+    others: bool
     bindings: Mapping[str, ProductBinding]
     values: PartValues
     schema: pa.Schema
@@ -67,7 +68,8 @@ class AttemptKernel:
         parts = parts.append_column(START, pa.array(start)).append_column(END, pa.array(end))
         touchdown = pc.multiply(pc.fill_null(parts[n.TOUCHDOWN].cast(pa.int64()), 0), _PARTS_PER_TOUCHDOWN)
         parts = parts.append_column(n.SEQUENCE, pc.add(touchdown, parts[n.PART_INDEX].cast(pa.int64())))
-        return parts.select(self.schema.names).cast(self.schema).filter(pa.array(start < end))
+        parts = parts.select(self.schema.names).cast(self.schema)
+        return parts if self.others else parts.filter(pa.array(start < end))
 
     def _with_values(self, parts: pa.Table, results: pa.Table | None) -> pa.Table:
         """A part's tests are those of its own product."""
@@ -152,12 +154,14 @@ def attempt_rows(
     bindings: Mapping[str, ProductBinding],
     units: FileUnits | None = None,
     step: Sequence[str] = (),
+    others: bool = False,
 ) -> DataFrame:
     """Attempts of one insertion with their parameters as columns.
 
     With `step`, an attempt counts once the last one of the same values in these columns is known: a run ended.
 
-    Grain      one row per attempt that counts at some time; none where its lot or its times are missing
+    Grain      one row per attempt that counts at some time, with `others` also of those that do not; none where its lot
+               or its times are missing
     Adds       `__start`, `__end`: from when and until when it counts; `sequence`, as in views of single dies
     Invariant to  partitioning and order of the input
     """
@@ -184,6 +188,7 @@ def attempt_rows(
         tuple(parameters),
         counted,
         tuple(step),
+        others,
         dict(bindings),
         PartValues(tuple(slots), found),
         _arrow(schema),

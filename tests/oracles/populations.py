@@ -69,3 +69,8 @@ def robust_z(x, values):
         return None
     spread = quantile(values, 0.75) - quantile(values, 0.25)
     return None if spread == 0 else (x - quantile(values, 0.5)) / (spread / 1.35)
+
+
+def median_diff(x, values):
+    """x - median; None where n is 0."""
+    return x - quantile(values, 0.5) if is_known(x) and values else None

@@ -14,7 +14,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 from fs_spark.features.entity import Entity
-from fs_spark.features.resolve import Names, resolve_view
+from fs_spark.features.resolve import resolve_view
+from fs_spark.features.resolve_inputs import Names
 from fs_spark.features.source import Event, SourceText
 from fs_spark.features.table_view import TableView
 from fs_spark.features.texts import ViewText

@@ -13,7 +13,8 @@ from pyspark.sql import functions as F
 
 from fs_spark import FeatureStore
 from tests.oracles import state_views
-from tests.oracles.sources import Source, watermark
+from tests.oracles.populations import median_diff, percentile_rank, population, robust_z
+from tests.oracles.sources import Source, known_rows, watermark
 from tests.oracles.state_views import StateView, Statistic, Window
 from tests.stores import new_folder, open_store, rows, versions, write_lot
 from tests.views.histories import same, us
@@ -37,6 +38,18 @@ VIEWS: dict[str, Any] = {
         "entity": "lot",
         "transform": {"kind": "aggregate", "source": "attempts", "attempts": "latest", "step": "wafer"},
         "features": [{"statistics": "rows"}, {"column": "passed", "statistics": [{"share": True}], "name": "yield"}],
+    },
+    "die_in_lot": {
+        "entity": "die",
+        "transform": {"kind": "against", "source": "attempts", "parameters": ["vdd"], "population": "lot"},
+        "features": [{"column": "vdd", "statistics": ["rank", "robust_z", "median_diff"]},
+                     {"column": "hard_bin", "statistics": "rank", "name": "bin"}],
+    },
+    "die_in_wafer": {
+        "entity": "die",
+        "transform": {"kind": "against", "source": "attempts", "attempts": "all", "parameters": ["vdd"],
+                      "population": "wafer"},
+        "features": [{"column": "vdd", "statistics": "rank"}],
     },
     "device_derived": {
         "entity": "die",
@@ -194,6 +207,39 @@ def test_what_changes_at_the_end_of_a_wafer_alone(store: tuple[FeatureStore, Pat
     wanted = state_views.state_rows(delivered, view, until)
     assert len(wanted) == len(ends) == 3
     assert differing(stored(store[0], "lot_of_wafers"), wanted, ("lot_id",))[:5] == []
+
+
+AGAINST = {
+    "die_in_lot": ("first", ("lot_id",), {
+        "vdd__rank_lot": ("vdd", percentile_rank), "vdd__robust_z_lot": ("vdd", robust_z),
+        "vdd__median_diff_lot": ("vdd", median_diff), "bin__rank_lot": ("hard_bin", percentile_rank),
+    }),
+    "die_in_wafer": ("all", ("lot_id", "wafer_id"), {"vdd__rank_wafer": ("vdd", percentile_rank)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("view", AGAINST)
+def test_a_die_against_its_population_equals_the_oracle(
+    store: tuple[FeatureStore, Path], spark: SparkSession, view: str
+) -> None:
+    kept, group, columns = AGAINST[view]
+    delivered = [row for row in attempts(store[0], spark) if row["insertion"] == "1"]
+    source = Source(keys=DIE, reads=READS, order=("run_id", "part_index"), attempts=kept, insertion="1")
+    giving = [row for row in delivered if kept == "all" or any(
+        row is other for other in known_rows(delivered, source, max(row["event"], row["available"])))]  # fmt: skip
+    wanted = []
+    for row in giving:
+        values = {}
+        for name, (column, compared) in columns.items():
+            others = population(delivered, row, row["available"], group=group, column=column)
+            values[name] = compared(row[column], others)
+        wanted.append({**{key: row[key] for key in DIE}, "event_timestamp": row["event"],
+                       "available_timestamp": row["available"], "sequence": row["sequence"], **values})  # fmt: skip
+    assert len(wanted) > 300
+    found = stored(store[0], view)
+    assert len(found) == len(wanted)
+    assert differing(found, wanted, (*DIE, "sequence"))[:5] == []
+    assert sum(row[next(iter(columns))] is not None for row in found) > 300
 
 
 def test_values_of_views_are_computed_row_by_row(store: tuple[FeatureStore, Path]) -> None:

@@ -12,7 +12,8 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from fs_spark.features.entity import Entity
-from fs_spark.features.resolve import Names, resolve_view
+from fs_spark.features.resolve import resolve_view
+from fs_spark.features.resolve_inputs import Names
 from fs_spark.features.source import SourceText
 from fs_spark.features.table_view import TableView
 from fs_spark.features.texts import ViewText

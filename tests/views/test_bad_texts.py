@@ -38,6 +38,14 @@ def feature(text: str) -> dict[str, Any]:
     return changed("values", features={"doubled": text})
 
 
+def against(entity: str = "die", feature: Any = None, **parts: Any) -> dict[str, Any]:
+    given = {"kind": "against", "source": "attempts", "parameters": ["vdd"], "population": "lot", **parts}
+    transform = {name: value for name, value in given.items() if value is not None}
+    return changed(
+        "activity", entity=entity, transform=transform, features=[feature or {"column": "vdd", "statistics": "rank"}]
+    )
+
+
 CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "unknown entity": (changed("activity", entity="custmer"), ("activity.yaml:", "did you mean 'customer'?")),
     "unknown source": (transform("values", source="payment"), ("values.yaml:", "did you mean 'payments'?")),
@@ -100,6 +108,28 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
                 transform={"kind": "aggregate", "source": "attempts", "step": "wafer", "mode": "complete",
                            "close": {"count": 2}}),
         ("activity.yaml:", "`step` is of what is so far"),
+    ),
+    "against what does not close": (
+        against(population="die"), ("activity.yaml:", "die does not close. Hint: lot or wafer"),
+    ),
+    "against an unknown entity": (
+        against(population="lott"), ("activity.yaml:", "entity 'lott' is not known", "did you mean 'lot'?"),
+    ),
+    "against of another entity": (against("lot"), ("activity.yaml:", "lot is not what attempts has rows of")),
+    "against of a delivered source": (
+        against("payment", {"column": "amount", "statistics": "rank"}, source="payments", parameters=None),
+        ("activity.yaml:", "Hint: write source: attempts"),
+    ),
+    "against of a text": (
+        against(feature={"column": "tester", "statistics": "rank"}),
+        ("activity.yaml:", "tester is string, no number to compare"),
+    ),
+    "against twice": (
+        against(feature={"column": "vdd", "statistics": ["rank", "rank"]}),
+        ("activity.yaml:", "'vdd__rank_lot' is defined twice"),
+    ),
+    "an unknown comparison": (
+        against(feature={"column": "vdd", "statistics": "zscore"}), ("activity.yaml:", "rank", "zscore"),
     ),
     "no feature": (changed("values", features={}), ("values.yaml:", "no feature is asked for")),
     "an expectation of nothing": (

@@ -6,11 +6,13 @@ from typing import Annotated
 
 from pydantic import Field
 
+from fs_spark.features.kinds.against import AgainstTransform
 from fs_spark.features.kinds.aggregate import AggregateTransform
 from fs_spark.features.kinds.columns import ColumnsTransform
 from fs_spark.features.kinds.expressions import ExpressionsTransform
 from fs_spark.features.kinds.rolling import RollingTransform
 
 Transform = Annotated[
-    ColumnsTransform | ExpressionsTransform | RollingTransform | AggregateTransform, Field(discriminator="kind")
+    AgainstTransform | ColumnsTransform | ExpressionsTransform | RollingTransform | AggregateTransform,
+    Field(discriminator="kind"),
 ]

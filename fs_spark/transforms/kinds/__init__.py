@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from fs_spark.transforms.kinds.against import AGAINST
 from fs_spark.transforms.kinds.computation import Computation, Reach, Scope, SharedComputation
 from fs_spark.transforms.kinds.events import EVENTS
 from fs_spark.transforms.kinds.states import STATES
@@ -11,6 +12,7 @@ from fs_spark.transforms.kinds.states import STATES
 __all__ = ["COMPUTATIONS", "SHARED", "Computation", "Reach", "Scope", "SharedComputation"]
 
 COMPUTATIONS: Final[dict[str, Computation]] = {
+    "against": AGAINST,
     "columns": EVENTS,
     "expressions": EVENTS,
     "rolling": STATES,

@@ -18,7 +18,7 @@ from fs_spark.transforms.unit_columns import UNIT_BUCKET, UNIT_FROM, bucket_of, 
 _FROM = "__from_us"
 
 
-def _units_of(rows: DataFrame, by: Mapping[str, str], view: TableView, buckets: int) -> DataFrame:
+def units_of(rows: DataFrame, by: Mapping[str, str], view: TableView, buckets: int) -> DataFrame:
     """The units of the view that rows with these columns as keys lie in."""
     keys = [F.col(quoted(column)).cast(_kind(view, key)).alias(key) for key, column in by.items()]
     event = F.col(n.EVENT_TIMESTAMP) if n.EVENT_TIMESTAMP in rows.columns else F.lit(None).cast("timestamp_ltz")
@@ -51,7 +51,7 @@ class _Events:
         if reach.bound_us is not None and not view.is_static:
             first = first.where(F.unix_micros(n.EVENT_TIMESTAMP) <= F.lit(reach.bound_us))
         if scope is not None:
-            first = _only(first, view.inputs[0].by, view, scope, buckets)
+            first = only_in_scope(first, view.inputs[0].by, view, scope, buckets)
         frames = [first, *frames[1:]]
         if isinstance(view.inputs[0], SourceInput) and len(view.inputs) == 1:
             return placed(source_events(first, view), view, buckets)
@@ -73,15 +73,15 @@ class _Events:
             if changed is None:
                 continue
             if one is first or (isinstance(one, ViewInput) and one.match == "event"):
-                found.append(_units_of(changed, _by(view, one), view, buckets))
+                found.append(units_of(changed, _by(view, one), view, buckets))
             else:
                 assert isinstance(one, ViewInput)
-                found.append(_units_of(_met(frames[0], changed, one), first.by, view, buckets))
+                found.append(units_of(_met(frames[0], changed, one), first.by, view, buckets))
         if before.bound_us != reach.bound_us and not view.is_static:
             event = F.unix_micros(n.EVENT_TIMESTAMP)
             low, high = sorted((before.bound_us or -(2**62), reach.bound_us or -(2**62)))
             moved = frames[0].where((event > F.lit(low)) & (event <= F.lit(high)))
-            found.append(_units_of(moved, first.by, view, buckets))
+            found.append(units_of(moved, first.by, view, buckets))
         if not found:
             return None
         units = found[0]
@@ -93,7 +93,7 @@ class _Events:
         return only_units(stored, units=scope.units)
 
 
-def _only(rows: DataFrame, by: Mapping[str, str], view: TableView, scope: Scope, buckets: int) -> DataFrame:
+def only_in_scope(rows: DataFrame, by: Mapping[str, str], view: TableView, scope: Scope, buckets: int) -> DataFrame:
     """The rows of the first input that lie in the scope's units."""
     keys = [F.col(quoted(column)).cast(_kind(view, key)).alias(f"__unit_{key}") for key, column in by.items()]
     event = F.col(n.EVENT_TIMESTAMP) if not view.is_static else F.lit(None).cast("timestamp_ltz")
