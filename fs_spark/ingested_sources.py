@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 from fs_spark import names as n
-from fs_spark.binding import tests_of, units_of_tests
+from fs_spark.binding import check_units, tests_of, units_of_tests
 from fs_spark.config import Configuration
 from fs_spark.errors import RequestError, did_you_mean
 from fs_spark.features.shipped import ATTEMPTS, SHIPPED_SOURCES
@@ -167,7 +167,9 @@ def ingested_now(
         known = snapshot.read(n.WAFER_RUNS).select(n.INSERTION).distinct().collect()
         hint = did_you_mean(options["insertion"], [row[0] for row in known])
         raise RequestError(f"source {name} holds no rows of insertion {options['insertion']!r}.\n{hint}")
-    rows = made.rows(tables, snapshot.versions, one, _bindings_now(config, options.get("parameters", ())))
+    bindings = _bindings_now(config, options.get("parameters", ()))
+    check_units(snapshot, {(p, name, test) for p, b in bindings.items() for name, test in b.parameters.items()}, config)
+    rows = made.rows(tables, snapshot.versions, one, bindings)
     return RowsNow(rows, newest, lambda at_us: made.watermark(tables, snapshot.versions, one, at_us))
 
 

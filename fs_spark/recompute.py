@@ -18,7 +18,7 @@ from fs_spark.spatial_views import rows_at
 from fs_spark.tables import Tables
 from fs_spark.transforms.kinds import COMPUTATIONS, Reach
 from fs_spark.transforms.units import plan_of_view
-from fs_spark.view_inputs import input_frame
+from fs_spark.view_inputs import as_defined, input_frame
 
 
 def revisions_of(view: View) -> dict[str, int]:
@@ -62,7 +62,7 @@ def rows_from_source(
     for one in view.inputs:
         if isinstance(one, ViewInput):
             told = tables.made_from_at(one.table, made_from["sources"][one.table])
-            frames.append(rows_from_source(tables, state, state.view(one.name, one.version), told))
+            frames.append(as_defined(rows_from_source(tables, state, state.view(one.name, one.version), told), one))
         else:
             frames.append(input_frame(tables, one, made_from["sources"], bindings))
     reach = Reach(made_from.get("watermark"), made_from.get("bound"))

@@ -31,7 +31,7 @@ class Written:
 
 
 def _sums(frame: DataFrame, keys: Sequence[str], name: str) -> DataFrame:
-    return frame.groupBy(*keys).agg(F.struct(F.count(F.lit(1)), unit_checksum(frame.columns)).alias(name))
+    return frame.groupBy(*keys).agg(F.struct(F.count(F.lit(1)), unit_checksum(sorted(frame.columns))).alias(name))
 
 
 def differing_units(rows: DataFrame, stored: DataFrame) -> DataFrame:

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from fs_spark import names as n
 from fs_spark.changes import changed_rows
 from fs_spark.errors import RequestError
-from fs_spark.features.table_view import UNIT_KEYS, Input, SourceInput, ViewInput
+from fs_spark.features.table_view import ORDER_OF, UNIT_KEYS, Input, SourceInput, ViewInput
 from fs_spark.ingested_sources import INGESTED_SOURCES, IngestedSource
 from fs_spark.sources import SourceState
 from fs_spark.tables import Tables
@@ -55,6 +55,11 @@ def input_state(
             f"its input {one.name} v{one.version} was never materialized. Hint: run `fs-spark materialize`"
         )
     version, made_from = tables.standing(one.table)
+    if not set(one.order) <= set(tables.columns(one.table, version)):
+        raise RequestError(
+            f"its input {one.name} v{one.version} was made before rows of one event kept their order. "
+            f"Hint: run `fs-spark materialize {one.table}` first"
+        )
     if "watermark" in made_from or one.knowledge == "static":
         return InputState({one.table: version}, made_from.get("watermark"))
     known = F.greatest(F.unix_micros(n.EVENT_TIMESTAMP), F.unix_micros(n.AVAILABLE_TIMESTAMP))
@@ -68,8 +73,13 @@ def input_frame(tables: Tables, one: Input, versions: Mapping[str, int], binding
     if shipped is not None:
         assert isinstance(one, SourceInput)
         return shipped.rows(tables, versions, one, bindings)
-    frame = tables.read(one.table, versions[one.table])
-    return frame.drop(*(key for key in UNIT_KEYS if key in frame.columns))
+    return as_defined(tables.read(one.table, versions[one.table]), one)
+
+
+def as_defined(frame: DataFrame, one: Input) -> DataFrame:
+    """Rows of an input without where they lie, and without what orders them that its definition does not know of."""
+    known = one.order if isinstance(one, ViewInput) else ()
+    return frame.drop(*(c for c in frame.columns if c in UNIT_KEYS or (c.startswith(ORDER_OF) and c not in known)))
 
 
 def input_changes(
@@ -88,7 +98,7 @@ def input_changes(
         return None
     units = _unit_keys(tables, one)
     frame = changed_rows(tables, one.table, then[one.table], now[one.table], units)
-    return frame.drop(*(key for key in UNIT_KEYS if key in frame.columns))
+    return as_defined(frame, one)
 
 
 def _unit_keys(tables: Tables, one: Input) -> tuple[str, ...]:

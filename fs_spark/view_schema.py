@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from fs_spark.features.kinds.against import ComparisonsText
 from fs_spark.features.kinds.statistics import StatisticsText
 from fs_spark.features.texts import FeatureText, ViewText
 
@@ -13,7 +14,7 @@ from fs_spark.features.texts import FeatureText, ViewText
 def view_text_schema() -> dict[str, Any]:
     """Of `ViewText`, with what its features may be: entries, or a mapping of names to expressions."""
     _, together = models_json_schema(
-        [(ViewText, "validation"), (FeatureText, "validation"), (StatisticsText, "validation")], by_alias=True
+        [(one, "validation") for one in (ViewText, FeatureText, StatisticsText, ComparisonsText)], by_alias=True
     )
     parts = together["$defs"]
     schema = parts.pop("ViewText")
@@ -24,7 +25,8 @@ def view_text_schema() -> dict[str, Any]:
         "anyOf": [
             {"type": "object", "additionalProperties": named},
             {"type": "array", "items": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/FeatureText"},
-                                                  {"$ref": "#/$defs/StatisticsText"}]}},
+                                                  {"$ref": "#/$defs/StatisticsText"},
+                                                  {"$ref": "#/$defs/ComparisonsText"}]}},
         ]
     }  # fmt: skip
     return {**schema, "$defs": parts}

@@ -54,11 +54,15 @@ def _place(what: str, given: Place) -> str | Ingested:
             require_text(what, given)
         return given
     options = {name: value for name, value in given.items() if name != "source"}
+    if given.get("source") not in SHIPPED_SOURCES and len(given) == 1 and isinstance(given.get("source"), str):
+        return str(given["source"])
     require_one_of(what, given.get("source"), list(SHIPPED_SOURCES))
+    for name in options:
+        require_one_of(f"option of {given['source']}", name, list(SHIPPED_SOURCES[given["source"]].options))
     for name in ("insertion", "attempts"):
         if name in options:
             require_text(name, options[name])
-    if options.get("parameters"):
+    if "parameters" in options and options["parameters"] != ():
         require_texts("parameters", options["parameters"])
         options["parameters"] = tuple(options["parameters"])
     chosen, wrong = SHIPPED_SOURCES[given["source"]].options_of(options)

@@ -11,7 +11,7 @@ from fs_spark.features.definition import CLASS_OF, KnowledgeClass, View
 from fs_spark.features.entity import SHIPPED, Entity
 from fs_spark.features.shipped import SHIPPED_SOURCES
 from fs_spark.features.source import SourceText
-from fs_spark.features.table_view import Input, SourceInput, TableView, ViewInput
+from fs_spark.features.table_view import Input, SourceInput, TableView, ViewInput, ordering
 from fs_spark.features.texts import AgainstText, AggregateText, InputText, ViewText
 
 Path = tuple[str | int, ...]
@@ -137,6 +137,7 @@ def _view_input(
         columns=columns, knowledge=CLASS_OF[view.knowledge], match=match, optional=one.optional, by=given,  # type: ignore[arg-type]
         boundary=view.boundary, ttl_s=view.ttl.total_seconds() if view.ttl is not None else None, is_state=is_state,
         order=view.order_columns if isinstance(view, TableView) else {},
+        key_order=view.key_order if isinstance(view, TableView) else {key: ordering("attempts", key) for key in keys},
     )  # fmt: skip
 
 
@@ -146,8 +147,9 @@ def inputs_of(text: ViewText, entity: Entity, names: Names, faults: Faults) -> l
     more: dict[str, Any] = {}
     if isinstance(text.transform, AggregateText) and text.transform.step is not None:
         more = {"step": text.transform.step}
-    if isinstance(text.transform, AgainstText) and text.transform.source in SHIPPED_SOURCES:
-        more = {"others": True}
+    if isinstance(text.transform, AgainstText) and text.transform.source is not None:
+        source = SHIPPED_SOURCES.get(text.transform.source)
+        more = {"others": True} if source is not None and source.tells_others else {}
     for at, one in enumerate(asked):
         path: Path = ("transform", "inputs", at) if len(asked) > 1 else ("transform",)
         first = found[0] if found else None
@@ -158,8 +160,8 @@ def inputs_of(text: ViewText, entity: Entity, names: Names, faults: Faults) -> l
         )
         if read is None:
             return []
-        if at and isinstance(read, SourceInput):
-            faults.add(path, "a source gives the rows and stands first; join further ones as views")
+        if isinstance(read, SourceInput) and len(asked) > 1:
+            faults.add(path, "of several inputs all are views. Hint: make a view of kind columns of the source first")
         found.append(read)
     return found
 

@@ -39,6 +39,12 @@ class ShippedSource:
         known = {*self.options, *(["step"] if self.steps else []), *(["others"] if self.tells_others else [])}
         faults = [f"{name} is not an option of source {self.name}" for name in given if name not in known]
         chosen = {**self.options, **{k: v for k, v in given.items() if k in known}}
+        if "parameters" in chosen:
+            chosen["parameters"] = tuple(dict.fromkeys(chosen["parameters"] or ()))
+            odd = [name for name in chosen["parameters"] if name in self.columns]
+            if odd:
+                told = f"parameter {odd[0]!r} is called like a column of {self.name}"
+                faults.append(f"{told}. Hint: give it another name in products.yaml")
         if chosen.get("step", "") not in ("", *self.steps):
             faults.append(f"step: no end of {chosen['step']!r} is known. Hint: {' or '.join(self.steps)}")
         if "attempts" in chosen and chosen["attempts"] not in ("first", "latest", "all"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
@@ -20,6 +21,11 @@ UNIT_KEYS = ("unit_bucket", "unit_from")
 
 ORDER_OF = "_order_"
 """Begins the names of columns that only order rows."""
+
+
+def ordering(of: str, column: str) -> str:
+    """What a column of a source (or a key of a view) is called where it only orders rows."""
+    return f"{ORDER_OF}{of}__{column}"
 
 
 class Part(BaseModel):
@@ -86,6 +92,8 @@ class ViewInput(Part):
     is_state: bool = False
     order: dict[str, ColumnType] = {}
     """Its columns that tell rows of one event apart, beside `sequence`."""
+    key_order: dict[str, str] = {}
+    """Its keys -> how a view that leaves them out calls them as such columns; empty in definitions of before."""
 
     @property
     def table(self) -> str:
@@ -155,16 +163,24 @@ class TableView(View):
         first = self.inputs[0]
         if self.is_state or self.is_static:
             return {}
+        left = [key for key in first.keys if key not in first.by.values()]
         if isinstance(first, ViewInput):
-            return dict(first.order)
-        named = [*([] if first.is_numbered else first.order), *first.keys]
-        if first.name in SHIPPED_SOURCES and first.is_numbered:
-            named = []
+            return {**first.order, **{first.key_order[key]: first.keys[key] for key in left if first.key_order}}
+        named = [] if first.is_numbered else [*first.order]
+        if first.name in SHIPPED_SOURCES and first.is_numbered and left:  # a number within a run
+            named = [*first.order]
         return {
-            f"{ORDER_OF}{first.name}_{column}": first.columns[column]
-            for column in dict.fromkeys(named)
+            ordering(first.name, column): first.columns[column]
+            for column in dict.fromkeys([*named, *left])
             if column not in first.by.values()
         }
+
+    @property
+    def key_order(self) -> dict[str, str]:
+        """Keys -> how a view that reads this one and leaves them out calls them as columns that order."""
+        first = self.inputs[0]
+        known = first.key_order if isinstance(first, ViewInput) else {}
+        return {key: known.get(column, ordering(first.name, column)) for key, column in first.by.items()}
 
     @property
     def bound_parameters(self) -> tuple[str, ...]:
@@ -185,6 +201,16 @@ class TableView(View):
             },
         )  # fmt: skip
         for one in told["inputs"]:
-            if not one.get("order", True):  # definitions of before it was kept mean the same
-                del one["order"]
+            for name in ("order", "key_order"):
+                if not one.get(name, True):
+                    del one[name]
         return json.dumps(told)  # keys and features keep their order
+
+    @property
+    def definition_hash(self) -> str:
+        """Without how inputs order rows of one event, which their own definitions decide."""
+        told = json.loads(self.to_json())
+        for one in told["inputs"]:
+            one.pop("order" if one["input"] == "view" else "", None)
+            one.pop("key_order", None)
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()

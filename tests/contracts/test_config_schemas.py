@@ -40,6 +40,12 @@ def test_views_of_other_kinds_fit(name: str) -> None:
     check("entities", {"entities": ENTITIES})
 
 
+def test_a_view_against_a_population_fits() -> None:
+    transform = {"kind": "against", "source": "attempts", "parameters": ["vdd"], "population": "lot"}
+    features = [{"column": "vdd", "statistics": ["rank", "robust_z"]}, {"column": "vdd", "statistics": "median_diff"}]
+    check("views", {"name": "v", "version": "1.0", "entity": "die", "transform": transform, "features": features})
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from fs_spark import ColumnLabel, CountLabel, Every, FeatureStore, LabelRequest, SumLabel
-from fs_spark.errors import RequestError
+from fs_spark.errors import ConfigError, RequestError
 from tests.labels.test_labels import in_order, rows_of
 from tests.oracles import labels as oracle
 from tests.oracles.sources import DIE, SECOND, Source
@@ -145,6 +146,22 @@ def test_what_only_the_tables_tell(
 ) -> None:
     with pytest.raises(RequestError, match=text):
         store[0].spine(LabelRequest(["lot_id"], source, label))
+
+
+def test_a_parameter_in_another_quantity_is_refused(
+    store: tuple[FeatureStore, Path], spark: SparkSession, tmp_path: Path
+) -> None:
+    shutil.copytree(store[1] / "conf", tmp_path / "conf")
+    products = tmp_path / "conf" / "products.yaml"
+    products.write_text(products.read_text().replace("test_name: vdd, unit: V", "test_name: vdd, unit: A"))
+    settings = tmp_path / "conf" / "store.yaml"
+    settings.write_text(settings.read_text().replace("../store", str(store[1] / "store")))
+    opened = FeatureStore.open(settings, spark)
+    asked = LabelRequest(
+        ["lot_id"], "attempts", SumLabel({"source": "attempts", "parameters": ["vdd"]}, "vdd", until="1 s")
+    )
+    with pytest.raises(ConfigError, match="parameter 'vdd' of product synchip is in 'A'"):
+        opened.spine(asked)
 
 
 def test_a_time_before_all_tests_is_refused(store: tuple[FeatureStore, Path]) -> None:

@@ -25,6 +25,7 @@ from pyspark.sql import SparkSession
 
 from fs_spark import build_session
 from tests.perf import asof as asof_perf
+from tests.perf import catalogue as catalogue_perf
 from tests.perf import cluster as cluster_perf
 from tests.perf import dies as dies_perf
 from tests.perf import spatial as spatial_perf
@@ -134,6 +135,11 @@ def views(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measureme
     yield from view_stores_perf.run(spark, folder, measured, scale)
 
 
+def catalogue(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measurement]:
+    """Views that compare and fit; floor: the attempts read, moved by lot, and the ready output written."""
+    yield from catalogue_perf.against(spark, folder, best_of, measured, scale)
+
+
 def training(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measurement]:
     """Training sets and their reproduction, end to end; floors: the join, alone and written to Delta."""
     yield from view_stores_perf.training(spark, folder, measured, scale)
@@ -167,6 +173,7 @@ BENCHMARKS: dict[str, Callable[[SparkSession, Path, float], Iterable[Measurement
     "online": online,
     "verbs": verbs,
     "views": views,
+    "catalogue": catalogue,
     "training": training,
     "dies": dies,
     "cluster": cluster,

@@ -131,6 +131,20 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "an unknown comparison": (
         against(feature={"column": "vdd", "statistics": "zscore"}), ("activity.yaml:", "rank", "zscore"),
     ),
+    "a source among several inputs": (
+        transform("relative", inputs=[{"source": "payments", "as": "p"}, {"view": "activity", "as": "c", "as_of": True,
+                                                                          "by": {"customer_id": "customer_id"}}]),
+        ("relative.yaml:", "of several inputs all are views"),
+    ),
+    "a parameter called like a column": (
+        changed("activity", entity="lot", features=[{"statistics": "rows"}],
+                transform={"kind": "aggregate", "source": "attempts", "parameters": ["site"]}),
+        ("activity.yaml:", "parameter 'site' is called like a column of attempts"),
+    ),
+    "against over another table": (
+        against("wafer", {"column": "fails", "statistics": "rank"}, source="wafer_runs", parameters=None),
+        ("activity.yaml:", "Hint: write source: attempts"),
+    ),
     "no feature": (changed("values", features={}), ("values.yaml:", "no feature is asked for")),
     "an expectation of nothing": (
         changed("values", expectations=[{"column": "doubled"}]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from fs_spark import FeatureStore, leaks
+from fs_spark.features.table_view import TableView
 from tests.views.stores import open_views, write_conf
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
@@ -28,7 +30,14 @@ ROWS = [
 ]
 SOURCES = {
     "payments": {"parquet": "../in", "keys": ["payment_id"], "columns": COLUMNS, "event": "at", "order": ["leg"]},
-    "refunds": {"parquet": "../refunds", "keys": ["payment_id"], "columns": COLUMNS, "event": "at"},
+    "refunds": {"parquet": "../refunds", "keys": ["payment_id"], "columns": COLUMNS, "event": "at", "order": ["leg"]},
+    "visits": {
+        "parquet": "../visits",
+        "keys": ["payment_id"],
+        "columns": COLUMNS,
+        "event": "at",
+        "available": {"after_event": "1 h"},
+    },
 }
 VIEWS: dict[str, Any] = {
     "amounts": {
@@ -52,6 +61,43 @@ VIEWS: dict[str, Any] = {
             {"view": "both", "as": "b"}, {"view": "refunded", "as": "r", "optional": True}]},
         "features": {"word": "b.word", "kept": "b.worth - r.back"},
     },
+    "visited": {
+        "entity": "customer", "transform": {"kind": "columns", "source": "visits"},
+        "features": [{"name": "visit", "column": "amount"}],
+    },
+    "beside": {
+        "entity": "customer",
+        "transform": {"kind": "expressions", "inputs": [
+            {"view": "visited", "as": "v"}, {"view": "amounts", "as": "a", "as_of": True}]},
+        "features": {"paid_before": "a.amount"},
+    },
+    "paid": {
+        "entity": "payment", "transform": {"kind": "columns", "source": "payments"},
+        "features": ["amount", {"name": "customer", "column": "customer_id"}],
+    },
+    "sorts": {
+        "entity": "payment", "transform": {"kind": "columns", "source": "payments"},
+        "features": ["kind", {"name": "customer", "column": "customer_id"}],
+    },
+    "paid_by": {
+        "entity": "customer",
+        "transform": {"kind": "expressions", "view": "paid", "by": {"customer_id": "customer"}},
+        "features": {"worth": "amount + 0"},
+    },
+    "sorts_of": {
+        "entity": "customer", "transform": {"kind": "expressions", "view": "sorts", "by": {"customer_id": "customer"}},
+        "features": {"word": "kind"},
+    },
+    "far": {
+        "entity": "customer",
+        "transform": {"kind": "expressions", "inputs": [
+            {"view": "paid_by", "as": "p"}, {"view": "sorts_of", "as": "s"}]},
+        "features": {"worth": "p.worth", "word": "s.word"},
+    },
+    "far_recent": {
+        "entity": "customer", "transform": {"kind": "rolling", "view": "paid_by"},
+        "features": [{"statistics": "rows", "windows": "1 d"}],
+    },
     "recent": {
         "entity": "customer",
         "transform": {"kind": "rolling", "view": "amounts"},
@@ -61,24 +107,27 @@ VIEWS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def write(folder: Path, listed: list[tuple[Any, ...]]) -> None:
+def write(folder: Path, listed: list[tuple[Any, ...]], event: datetime = NOON) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     names = ("payment_id", "leg", "customer_id", "amount", "kind")
     columns = {name: [row[at] for row in listed] for at, name in enumerate(names)}
     kinds = {"amount": pa.float64()}
     table = pa.table({name: pa.array(values, kinds.get(name, pa.string())) for name, values in columns.items()})
-    when = pa.array([NOON] * len(listed), pa.timestamp("us", tz="UTC"))
+    when = pa.array([event] * len(listed), pa.timestamp("us", tz="UTC"))
     pq.write_table(table.append_column("at", when), folder / "rows.parquet")
 
 
 @pytest.fixture(scope="module")
 def store(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     folder = tmp_path_factory.mktemp("ties")
-    entities = {"customer": {"keys": {"customer_id": "string"}}}
+    entities = {
+        "customer": {"keys": {"customer_id": "string"}}, "payment": {"keys": {"payment_id": "string"}},
+    }  # fmt: skip
     services = {"now": {"features": ["amounts:amount", "recent:rows_24h"]}}
     write_conf(folder, VIEWS, sources=SOURCES, entities=entities, services=services)
     write(folder / "in", ROWS)
-    write(folder / "refunds", [("q1", None, "ann", 2.0, None)])
+    write(folder / "refunds", [("q1", "a", "ann", 3.0, None), ("q1", "b", "ann", 2.0, None)])
+    write(folder / "visits", [("v1", None, "ann", 1.0, None)], NOON + timedelta(minutes=5))
     opened = open_views(folder, spark)
     opened.apply()
     opened.materialize()
@@ -97,6 +146,31 @@ def test_views_of_one_source_meet_row_by_row(store: FeatureStore) -> None:
 def test_rows_of_another_source_meet_each_of_them(store: FeatureStore) -> None:
     wanted = [("ann", "x", 98.0), ("ann", "y", 7.0), ("ann", None, 3.0), ("ann", "z", None), ("bob", "x", None)]
     assert found(store, "three", "customer_id", "word", "kept") == sorted(wanted, key=repr)
+
+
+def test_a_view_that_leaves_keys_behind_keeps_them_apart(store: FeatureStore) -> None:
+    wanted = [(customer, amount, kind) for _, _, customer, amount, kind in ROWS]
+    assert found(store, "far", "customer_id", "worth", "word") == sorted(wanted, key=repr)
+    states = store.table("far_recent").where("event_timestamp = timestamp '2025-03-01 12:00:00Z'")
+    assert sorted(tuple(r) for r in states.select("customer_id", "rows_24h").collect()) == [("ann", 4), ("bob", 1)]
+
+
+def test_their_order_breaks_ties_inside_a_view(store: FeatureStore) -> None:
+    assert found(store, "beside", "customer_id", "paid_before") == [("ann", 9.0)]
+
+
+def test_a_definition_does_not_depend_on_how_its_inputs_order(store: FeatureStore) -> None:
+    """Those that were registered before their inputs told it stay the same, and go on."""
+    for view in store.config.views:
+        if not isinstance(view, TableView) or view.name not in ("both", "three", "beside", "far", "recent"):
+            continue
+        body = json.loads(view.to_json())
+        for one in body["inputs"]:
+            assert one.pop("key_order")
+            one.pop("order", None)
+        before = TableView.model_validate(body)
+        assert before.definition_hash == view.definition_hash
+        assert before.order_columns == {}
 
 
 def test_all_of_them_count_in_a_state(store: FeatureStore) -> None:

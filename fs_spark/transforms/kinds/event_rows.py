@@ -17,16 +17,18 @@ from fs_spark import names as n
 from fs_spark.features.expressions import Expression, parse_condition, parse_expression
 from fs_spark.features.kinds.columns import ColumnsTransform
 from fs_spark.features.kinds.expressions import ExpressionsTransform
-from fs_spark.features.table_view import ORDER_OF, Input, SourceInput, TableView, ViewInput
+from fs_spark.features.table_view import ORDER_OF, Input, SourceInput, TableView, ViewInput, ordering
 from fs_spark.features.types import ARROW
 from fs_spark.schemas import column_type, view_layout
 from fs_spark.transforms.as_of import AsOfView, as_of_join
+from fs_spark.transforms.ordering import in_order
 from fs_spark.transforms.unit_columns import bucket_of, span_of
 
 VALID_TO: Final = "valid_to"
 END: Final = "__end"
 _THERE: Final = "__there"
 _ORDER: Final = "__order"
+_TIE: Final = "__tie"
 _AVAILABLE: Final = n.AVAILABLE_TIMESTAMP
 _TIMES: Final = (n.EVENT_TIMESTAMP, _AVAILABLE)
 
@@ -136,7 +138,7 @@ def _source_rows(rows: DataFrame, one: SourceInput) -> tuple[DataFrame, list[str
     if n.SEQUENCE in rows.columns:
         sequence = F.col(n.SEQUENCE)
     elif one.is_numbered:
-        sequence = F.col(quoted(order[0])).cast("bigint")
+        sequence = F.coalesce(F.col(quoted(order[0])).cast("bigint"), F.lit(-(2**63)).cast("bigint"))
     else:
         sequence = F.lit(0).cast("bigint")
     return rows.withColumn(n.SEQUENCE, sequence), [*one.keys, n.EVENT_TIMESTAMP, *order]
@@ -199,9 +201,9 @@ def source_events(rows: DataFrame, view: TableView) -> DataFrame:
         found = found.where(_PASSES)
     validity = [VALID_TO] if view.has_validity else []
     keys = {f"__key_{key}": column for key, column in one.by.items()}
-    ordering = {name: name.removeprefix(f"{ORDER_OF}{one.name}_") for name in view.order_columns}
-    found = found.withColumns({name: F.col(quoted(column)) for name, column in {**keys, **ordering}.items()})
-    kept = list(dict.fromkeys([*identity, *_TIMES, n.SEQUENCE, *validity, _PASSES, *keys, *ordering]))
+    ordered = {name: name.removeprefix(ordering(one.name, "")) for name in view.order_columns}
+    found = found.withColumns({name: F.col(quoted(column)) for name, column in {**keys, **ordered}.items()})
+    kept = list(dict.fromkeys([*identity, *_TIMES, n.SEQUENCE, *validity, _PASSES, *keys, *ordered]))
     names = list(view.columns)  # values stand behind a mark, so that they may be called like columns of the source
     if isinstance(transform, ColumnsTransform):
         picked = [plain(one, column).alias(f"__out_{name}") for name, column in transform.picks]
@@ -275,6 +277,10 @@ def joined_events(frames: Sequence[DataFrame], view: TableView) -> DataFrame:
         *([VALID_TO] if view.has_validity else []),
     ]
     by = {f"__key_{key}": column for key, column in first.by.items()}
+    left = {
+        name: key for key, name in first.key_order.items() if name in view.order_columns and name not in first.order
+    }
+    rows = rows.withColumns({name: F.col(quoted(key)) for name, key in left.items()}) if left else rows
     rows = rows.select("*", *(F.col(quoted(shown(first, column))).alias(name) for name, column in by.items()))
     found = with_values(rows, values, visible_columns(view), list(dict.fromkeys([*kept, *by])))
     if not view.is_static:
@@ -308,11 +314,11 @@ def _known_together(
     base: DataFrame, others: Sequence[tuple[DataFrame, ViewInput]], identity: Sequence[str]
 ) -> DataFrame:
     """For each availability from which on all inputs of a row are known, one row with what they give by then."""
-    ordering = [c for c in identity if c.startswith(ORDER_OF)]
-    identity = [c for c in identity if c not in ordering]
-    if ordering:  # as one key that is there where they are null
-        whole = F.struct(*map(quoted, ordering)).alias(_ORDER)
-        base = base.select(whole, *(c for c in map(quoted, base.columns) if c not in map(quoted, ordering)))
+    ordered = [c for c in identity if c.startswith(ORDER_OF)]
+    identity = [c for c in identity if c not in ordered]
+    if ordered:  # as one key that is there where they are null
+        whole = F.struct(*map(quoted, ordered)).alias(_ORDER)
+        base = base.select(whole, *(quoted(c) for c in base.columns if c not in ordered))
         others = [(frame.withColumn(_ORDER, whole), one) for frame, one in others]
         identity = [*identity, _ORDER]
     event = [c for c in identity if c not in others[0][1].by.values()]
@@ -325,7 +331,8 @@ def _known_together(
         AsOfView(
             name=f"input_{k}", frame=_at_availability(frame, by), keys=tuple(identity),
             columns={**{f"{prefix}{c}": f"__c_{c}" for c in columns}, f"{_THERE}{k}": _THERE},
-            boundary="at_or_before", event_timestamp="__at", available_timestamp=None, sequence=None,
+            boundary="at_or_before", event_timestamp="__at", available_timestamp=None,
+            sequence=f"__c_{_TIE}" if _TIE in frame.columns else None,
         )
         for k, (frame, by, columns, prefix) in enumerate(
             [
@@ -341,8 +348,8 @@ def _known_together(
     needed = [0, *(k for k, (_, one) in enumerate(others, 1) if not one.optional)]
     for k in needed:
         joined = joined.where(F.col(f"{_THERE}{k}"))
-    if ordering:
-        joined = joined.withColumns({c: F.col(f"{_ORDER}.{quoted(c)}") for c in ordering}).drop(_ORDER)
+    if ordered:
+        joined = joined.withColumns({c: F.col(f"{_ORDER}.{quoted(c)}") for c in ordered}).drop(_ORDER)
     return joined.withColumnRenamed("__asked", _AVAILABLE)
 
 
@@ -362,7 +369,9 @@ def _of_events(frame: DataFrame, one: ViewInput, first: ViewInput, named: DataFr
     matched = (F.col(n.EVENT_TIMESTAMP) == F.col("__named_event")) & (F.col(n.SEQUENCE) == F.col("__named_sequence"))
     for theirs, name in ours.items():
         matched = matched & (F.col(quoted(theirs)) == F.col(quoted(name)))
-    rows = frame.drop(*one.order).join(events, matched)
+    if one.order:
+        frame = frame.withColumn(_TIE, F.struct(*map(quoted, one.order))).drop(*one.order)
+    rows = frame.join(events, matched)
     return rows.drop("__named_event", "__named_sequence", *ours.values())
 
 
@@ -376,7 +385,8 @@ def _at_availability(frame: DataFrame, by: Mapping[str, str]) -> DataFrame:
 def _as_of(rows: DataFrame, later: Sequence[tuple[int, DataFrame, ViewInput]], first: ViewInput) -> DataFrame:
     """Inputs joined at the row's event, by their own keys and boundary, and static ones by key."""
     views, dropped = [], []
-    for k, frame, one in later:
+    for k, given, one in later:
+        frame = in_order(given, one.order)
         columns = {shown(one, c): c for c in one.columns if c not in one.keys and c != VALID_TO}
         keys = []
         for theirs, ours in one.by.items():
