@@ -34,15 +34,20 @@ Int64 = NDArray[np.int64]
 
 def _ranks(column: pa.ChunkedArray) -> Int64:
     """Numbers in the order of a column's values, nulls first, (n,)."""
-    return np.asarray(pc.rank(column, null_placement="at_start", tiebreaker="dense").to_numpy(), np.int64)
+    encoded = column.combine_chunks().dictionary_encode()
+    order = pc.array_sort_indices(encoded.dictionary).to_numpy()
+    rank = np.empty(len(order) + 1, np.int64)
+    rank[order] = np.arange(len(order))
+    rank[-1] = -1
+    return rank[pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)]
 
 
 def _codes(columns: Sequence[pa.ChunkedArray]) -> Int64:
     """Equal numbers where all columns are equal, from 0 on, (n,)."""
     found = np.zeros(len(columns[0]), np.int64)
     for column in columns:
-        pairs = np.stack([found, _ranks(column)])
-        found = np.unique(pairs, axis=1, return_inverse=True)[1].reshape(-1)
+        ranks = _ranks(column) + 1
+        found = np.unique(found * (ranks.max(initial=0) + 1) + ranks, return_inverse=True)[1].reshape(-1)
     return found
 
 
