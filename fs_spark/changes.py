@@ -27,13 +27,13 @@ def changed_rows(tables: Tables, name: str, since: int, until: int, units: Seque
         net = told.groupBy(*(F.col(f"`{c}`") for c in columns)).agg(F.sum(_ADDED).alias(_ADDED))
         return net.where(F.col(_ADDED) != 0).drop(_ADDED)
     then, now = tables.read(name, since), tables.read(name, until)
-    kinds = {f.name: f.dataType for f in now.schema.fields}
+    kinds = {f.name: f.dataType for f in now.schema.fields}  # columns may have come since, or gone by a restore
     lacking = {c: F.lit(None).cast(kind) for c, kind in kinds.items() if c not in then.columns}
-    then = then.withColumns(lacking).select(*(F.col(f"`{c}`") for c in now.columns)) if lacking else then
+    then = (then.withColumns(lacking) if lacking else then).select(*(F.col(f"`{c}`") for c in now.columns))
     keys = list(units)
 
     def sums(frame: DataFrame, called: str) -> DataFrame:
-        return frame.groupBy(*keys).agg(F.struct(F.count(F.lit(1)), unit_checksum(sorted(frame.columns))).alias(called))
+        return frame.groupBy(*keys).agg(F.struct(F.count(F.lit(1)), unit_checksum(frame.columns)).alias(called))
 
     found = sums(then, "then").join(sums(now, "now"), keys, "full")
     moved = found.where(~F.col("then").eqNullSafe(F.col("now"))).select(*keys)

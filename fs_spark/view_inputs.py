@@ -58,7 +58,7 @@ def input_state(
     if not set(one.order) <= set(tables.columns(one.table, version)):
         raise RequestError(
             f"its input {one.name} v{one.version} was made before rows of one event kept their order. "
-            f"Hint: run `fs-spark materialize {one.table}` first"
+            f"Hint: run `fs-spark materialize {one.name}__v{one.version}` first"
         )
     if "watermark" in made_from or one.knowledge == "static":
         return InputState({one.table: version}, made_from.get("watermark"))

@@ -211,6 +211,6 @@ class TableView(View):
         """Without how inputs order rows of one event, which their own definitions decide."""
         told = json.loads(self.to_json())
         for one in told["inputs"]:
-            one.pop("order" if one["input"] == "view" else "", None)
-            one.pop("key_order", None)
+            for name in ("order", "key_order"):
+                one.pop(name, None)
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()

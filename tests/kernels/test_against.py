@@ -7,9 +7,13 @@ import random
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from fs_spark.features.kinds.against import AgainstFeature, AgainstTransform
+from fs_spark.features.types import ARROW
 from fs_spark.kernels.against import MEDIAN_DIFF, RANK, ROBUST_Z, compare
+from fs_spark.transforms.kinds.against import AgainstKernel
 from tests.oracles.populations import median_diff, percentile_rank, population, robust_z
 
 Row = dict[str, Any]
@@ -111,3 +115,27 @@ def test_values_beyond_a_double_are_null_and_equal_ones_have_no_spread() -> None
     assert np.isnan(made.values[1, ROBUST_Z]).all()
     assert made.values[1, MEDIAN_DIFF, 1:].tolist() == [0.0] * 3
     assert made.values[1, RANK, 1:].tolist() == [0.5] * 3
+
+
+def test_a_group_that_comes_in_two_pieces_is_refused() -> None:
+    transform = AgainstTransform(
+        population=("lot",), features=(AgainstFeature(name="r", column="vdd", comparison="rank"),)
+    )
+    kinds = {
+        "die": pa.int32(), "event_timestamp": ARROW["timestamp"], "available_timestamp": ARROW["timestamp"],
+        "sequence": pa.int64(), "r": pa.float64(),
+    }  # fmt: skip
+    kernel = AgainstKernel("lot", transform, {"die": "die"}, ("lot", "die"), ("part",), pa.schema(list(kinds.items())))
+    time = pa.array([1, 2], pa.int64()).cast(ARROW["timestamp"])
+
+    def batch(lot: str) -> pa.RecordBatch:
+        return pa.RecordBatch.from_pydict(
+            {"lot": [lot] * 2, "die": pa.array([0, 1], pa.int32()), "part": [0, 1], "vdd": [1.0, 2.0],
+             "sequence": [0, 1], "event_timestamp": time, "available_timestamp": time, "__start": [1, 2],
+             "__end": [9, 9]}
+        )  # fmt: skip
+
+    found = pa.Table.from_batches(list(kernel(iter([batch("a"), batch("b")]))))
+    assert found["r"].to_pylist() == [None, 1.0, None, 1.0]
+    with pytest.raises(RuntimeError, match="the rows of one lot came apart: 'a'"):
+        list(kernel(iter([batch("a"), batch("b"), batch("a")])))

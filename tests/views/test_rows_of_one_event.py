@@ -13,7 +13,9 @@ import pytest
 from pyspark.sql import SparkSession
 
 from fs_spark import FeatureStore, leaks
+from fs_spark.errors import RequestError
 from fs_spark.features.table_view import TableView
+from fs_spark.view_inputs import input_state
 from tests.views.stores import open_views, write_conf
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
@@ -159,11 +161,20 @@ def test_their_order_breaks_ties_inside_a_view(store: FeatureStore) -> None:
     assert found(store, "beside", "customer_id", "paid_before") == [("ann", 9.0)]
 
 
+def test_a_table_of_before_is_to_be_brought_up_first(store: FeatureStore) -> None:
+    both = next(view for view in store.config.views if view.name == "both")
+    assert isinstance(both, TableView)
+    other = both.inputs[0].model_copy(update={"order": {"_order_payments__more": "string"}})
+    with pytest.raises(RequestError, match=r"Hint: run `fs-spark materialize amounts__v1\.0` first"):
+        input_state(store._tables, other, {}, dict)
+
+
 def test_a_definition_does_not_depend_on_how_its_inputs_order(store: FeatureStore) -> None:
     """Those that were registered before their inputs told it stay the same, and go on."""
-    for view in store.config.views:
-        if not isinstance(view, TableView) or view.name not in ("both", "three", "beside", "far", "recent"):
-            continue
+    names = ("both", "three", "beside", "far", "recent")
+    views = [view for view in store.config.views if isinstance(view, TableView) and view.name in names]
+    assert len(views) == len(names)
+    for view in views:
         body = json.loads(view.to_json())
         for one in body["inputs"]:
             assert one.pop("key_order")

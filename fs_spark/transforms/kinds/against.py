@@ -63,7 +63,12 @@ class AgainstKernel:
     schema: pa.Schema
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for table, _ in whole_units(batches, (self.group,)):
+        done: set[str] = set()
+        for table, edges in whole_units(batches, (self.group,)):
+            for group in table[self.group].take(pa.array(edges[:-1])).to_pylist():
+                if group in done:
+                    raise RuntimeError(f"the rows of one {self.group} came apart: {group!r}")
+                done.add(group)
             yield from self._rows(table).combine_chunks().to_batches(max_chunksize=16_384)
 
     def _rows(self, table: pa.Table) -> pa.Table:
