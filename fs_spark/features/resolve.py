@@ -8,7 +8,7 @@ from typing import Any
 
 from fs_spark.errors import ExpressionError
 from fs_spark.features.definition import CLASS_OF, CLASSES, FeatureNote, KnowledgeClass
-from fs_spark.features.entity import RESERVED_COLUMNS, SHIPPED, Entity
+from fs_spark.features.entity import LOT, RESERVED_COLUMNS, SHIPPED, WAFER, Entity
 from fs_spark.features.expressions import Expression, one_hot, parse_condition, parse_expression, terms
 from fs_spark.features.kinds.against import AgainstFeature, AgainstTransform, ComparisonsText
 from fs_spark.features.kinds.aggregate import AggregateTransform, Close
@@ -41,10 +41,14 @@ def _expressions(
 ) -> tuple[list[tuple[str, Expression]], dict[str, FeatureNote]]:
     """Named expressions in their order; each may use those before it."""
     visible = visible_columns(inputs)
+    wanted: dict[str, str | None] = {}
     entries: list[tuple[Path, str, str, FeatureNote]] = []
     for one in text.features:
         assert isinstance(one, FeatureText)
         place: Path = ("features", one.name)
+        wanted[one.name] = one.type
+        if one.column is not None and one.expression is not None:
+            faults.add(place, "a column and an expression. Hint: give one of them")
         if one.column is not None and one.expression is None:
             entries.append((place, one.name, one.column, FeatureNote(description=one.description, unit=one.unit)))
         elif one.expression is None:
@@ -75,6 +79,10 @@ def _expressions(
         except ExpressionError as fault:
             faults.add(place, str(fault))
             continue
+        if wanted.get(name) not in (None, found[name].dtype):
+            faults.add(
+                place, f"{name} is {found[name].dtype}, not {wanted[name]}. Hint: CAST({made} AS {wanted[name]})"
+            )
         if note != plain:
             notes[name] = note
     return list(found.items()), notes
@@ -117,6 +125,7 @@ def resolve_view(text: ViewText, names: Names) -> tuple[TableView | None, list[t
         knowledge = (
             "after_group" if isinstance(transform, AggregateText) and transform.mode == "complete" else "at_event"
         )
+    _unread(text, faults)
     used[0] |= {column for one in inputs[1:] for column in one.by.values()} | set(inputs[0].by.values())
     if not columns and not faults.found:
         faults.add(("features",), "no feature is asked for. Hint: write features: [...]")
@@ -149,6 +158,17 @@ def resolve_view(text: ViewText, names: Names) -> tuple[TableView | None, list[t
         column_types=columns, knowledge_class=knowledge, column_notes=notes,  # type: ignore[arg-type]
     )  # fmt: skip
     return view, []
+
+
+def _unread(text: ViewText, faults: Faults) -> None:
+    """Words that a view of the kind has no use for."""
+    kind = text.transform.kind
+    if kind in ("columns", "expressions") and text.prefix:
+        faults.add(("prefix",), f"a view of kind {kind} names its features itself. Hint: leave prefix out")
+    if kind != "expressions":
+        for word, given in (("terms", text.terms), ("bins", text.bins), ("one_hot", text.one_hot)):
+            if given:
+                faults.add((word,), f"{word} are of a view of expressions, not of {kind}. Hint: make one over this one")
 
 
 def _known_before(one: Input, names: Names) -> set[str]:
@@ -217,8 +237,8 @@ def _comparisons(
         nearest = near(transform.population, {*names.entities, *SHIPPED})
         faults.add(place, f"entity {transform.population!r} is not known. {nearest}")
     elif isinstance(one, SourceInput) and one.options.get("others"):
-        grouped = SHIPPED_SOURCES[one.name].grouped_by
-        if not set(keys) < set(one.keys) or grouped not in keys:
+        closing = [set(LOT.keys), set(WAFER.keys)]
+        if set(keys) not in closing:
             faults.add(place, f"{transform.population} does not close. Hint: lot or wafer")
     found: list[AgainstFeature] = []
     notes: dict[str, FeatureNote] = {}

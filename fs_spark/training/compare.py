@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-_RULES: Final = ("boundary", "availability", "offset_s", "ttl_s", "times")
+_RULES: Final = (
+    "boundary", "availability", "offset_s", "ttl_s", "times", "by", "order", "skipping", "since", "last_event",
+    "valid_to",
+)  # fmt: skip
 _VERSIONS: Final = ("definition_hash", "delta_version", "bindings", "sources", "kernels")
 
 
@@ -50,7 +53,8 @@ def _view_pairs(first: Mapping[str, Any] | None, other: Mapping[str, Any] | None
     if first is None or other is None:
         return {"joined": (first is not None, other is not None)}
     wanted = (*_RULES, *_VERSIONS, "columns")
-    return _pairs({key: first.get(key) for key in wanted}, {key: other.get(key) for key in wanted})
+    told = [{key: m.get(key) for key in wanted} | {"by": m.get("by") or m["keys"]} for m in (first, other)]
+    return _pairs(*told)
 
 
 def diff_manifests(first: Mapping[str, Any], other: Mapping[str, Any]) -> TrainingSetDiff:

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from fs_spark.errors import ReproductionError
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 SCHEMA_FILE: Final = Path(__file__).with_name("manifest.schema.json")
 _PACKAGES: Final = ("fs_spark", "pyspark", "delta-spark", "pyarrow", "numpy", "numba")
 
@@ -86,7 +86,7 @@ class ContentPart(_Part):
 class Manifest(_Part):
     """A training set's manifest."""
 
-    format: Literal[2, 3, 4] = Field(description="2 knows of no kernels, 3 of spatial views alone")
+    format: Literal[2, 3, 4, 5] = Field(description="2 knows of no kernels, 3 of spatial views alone, 4 of no order")
     name: str
     timestamp: str
     spine: SpinePart

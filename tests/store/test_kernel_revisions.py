@@ -30,7 +30,7 @@ def store(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tupl
     store.apply()
     store.materialize(["die_neighborhood"])
     built = store.training_set(label_spine(store), ["die_neighborhood:vdd__neighbor_mean"], name="before")
-    assert built.manifest["format"] == 4
+    assert built.manifest["format"] == 5
     assert built.manifest["views"][0]["kernels"] == {"local_values": 2, "map": 1, "neighborhood": 1}
     assert "by kernels local_values 2, map 1, neighborhood 1" in store.training_sets().describe("before")
     return folder, store
@@ -101,5 +101,5 @@ def test_a_manifest_of_before_is_read_and_its_kernels_were_the_first() -> None:
     found = read_manifest(json.dumps(told), "old")
     assert found["format"] == 2
     assert found["views"][0]["kernels"] == {}
-    with pytest.raises(ReproductionError, match="is of format 5, this fs_spark reads formats 2 to 4"):
-        read_manifest(json.dumps({**told, "format": 5}), "old")
+    with pytest.raises(ReproductionError, match="is of format 6, this fs_spark reads formats 2 to 5"):
+        read_manifest(json.dumps({**told, "format": 6}), "old")

@@ -11,7 +11,7 @@ import pytest
 
 from fs_spark.config import load_configuration
 from fs_spark.errors import ConfigError
-from tests.views.stores import SOURCES, VIEWS, write_conf
+from tests.views.stores import ENTITIES, SOURCES, VIEWS, write_conf
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -145,6 +145,26 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         against("wafer", {"column": "fails", "statistics": "rank"}, source="wafer_runs", parameters=None),
         ("activity.yaml:", "Hint: write source: attempts"),
     ),
+    "terms of a rolling view": (
+        changed("activity", terms={"degree": 2, "of": ["amount"]}),
+        ("activity.yaml:", "terms are of a view of expressions, not of rolling"),
+    ),
+    "bins of columns": (
+        changed("paid", bins={"size": {"of": "amount", "edges": [0.0, 1.0]}}),
+        ("paid.yaml:", "bins are of a view of expressions, not of columns"),
+    ),
+    "words of columns": (
+        changed("paid", one_hot={"customer": ["a"]}), ("paid.yaml:", "one_hot are of a view of expressions"),
+    ),
+    "a prefix of expressions": (changed("values", prefix="x"), ("values.yaml:", "names its features itself")),
+    "an expression of another type": (
+        changed("values", features={"doubled": {"expression": "amount * 2", "type": "string"}}),
+        ("values.yaml:", "doubled is double, not string. Hint: CAST(amount * 2 AS string)"),
+    ),
+    "a column and an expression": (
+        changed("values", features={"doubled": {"expression": "amount * 2", "column": "amount"}}),
+        ("values.yaml:", "a column and an expression"),
+    ),
     "no feature": (changed("values", features={}), ("values.yaml:", "no feature is asked for")),
     "an expectation of nothing": (
         changed("values", expectations=[{"column": "doubled"}]),
@@ -243,3 +263,9 @@ def test_views_in_python_mean_what_their_texts_mean(tmp_path: Path) -> None:
     assert "did you mean 'owner'?" in lines[0]
     assert "as a mapping, or a FeatureView" in lines[1]
     assert "defined 2 times" in lines[2]
+
+
+def test_a_population_is_a_lot_or_a_wafer(tmp_path: Path) -> None:
+    entities = {"tested": {"keys": {"lot_id": "string", "die_x": "int"}}}
+    lines = said(tmp_path, against(population="tested"), entities={**ENTITIES, **entities})
+    assert any("tested does not close. Hint: lot or wafer" in line for line in lines), lines

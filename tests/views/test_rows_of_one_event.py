@@ -41,6 +41,10 @@ SOURCES = {
         "available": {"after_event": "1 h"},
     },
 }
+SOURCES["logins"] = {
+    "parquet": "../logins", "keys": ["customer_id"], "columns": COLUMNS, "event": "at",
+    "available": {"after_event": "1 h"},
+}  # fmt: skip
 VIEWS: dict[str, Any] = {
     "amounts": {
         "entity": "customer", "transform": {"kind": "columns", "source": "payments"}, "features": ["amount"],
@@ -66,6 +70,14 @@ VIEWS: dict[str, Any] = {
     "visited": {
         "entity": "customer", "transform": {"kind": "columns", "source": "visits"},
         "features": [{"name": "visit", "column": "amount"}],
+    },
+    "counted": {
+        "entity": "customer", "transform": {"kind": "columns", "source": "logins"},
+        "features": [{"name": "amount", "column": "amount"}, {"name": "word", "column": "kind"}],
+    },
+    "of_counted": {
+        "entity": "customer", "transform": {"kind": "expressions", "view": "counted"},
+        "features": {"less": "0 - amount", "said": "word"},
     },
     "beside": {
         "entity": "customer",
@@ -130,10 +142,19 @@ def store(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Feat
     write(folder / "in", ROWS)
     write(folder / "refunds", [("q1", "a", "ann", 3.0, None), ("q1", "b", "ann", 2.0, None)])
     write(folder / "visits", [("v1", None, "ann", 1.0, None)], NOON + timedelta(minutes=5))
+    write(
+        folder / "logins", [("l1", "a", "ann", 3.0, None), ("l2", "b", "ann", 3.0, "x"), ("l3", "c", "ann", 2.0, "z")]
+    )
     opened = open_views(folder, spark)
     opened.apply()
     opened.materialize()
     return opened
+
+
+def test_rows_that_nothing_tells_apart_are_one_for_another_view(store: FeatureStore) -> None:
+    """A source without an order: its rows of one instant are no revisions of each other."""
+    assert len(found(store, "counted", "amount")) == 3
+    assert found(store, "of_counted", "less", "said") == [(-3.0, "x")]
 
 
 def found(store: FeatureStore, view: str, *columns: str) -> list[tuple[Any, ...]]:

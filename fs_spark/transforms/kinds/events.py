@@ -12,7 +12,8 @@ from fs_spark import names as n
 from fs_spark.features.table_view import Input, SourceInput, TableView, ViewInput
 from fs_spark.transforms.kept import only_units
 from fs_spark.transforms.kinds.computation import Reach, Scope
-from fs_spark.transforms.kinds.event_rows import joined_events, placed, quoted, source_events
+from fs_spark.transforms.kinds.event_rows import placed, quoted, source_events
+from fs_spark.transforms.kinds.joined_rows import joined_events
 from fs_spark.transforms.unit_columns import UNIT_BUCKET, UNIT_FROM, bucket_of, span_of
 
 _FROM = "__from_us"
