@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 from pyspark.sql.window import Window
@@ -107,6 +107,13 @@ def _within_reach(rows: DataFrame, view: TableView, scope: Scope) -> DataFrame:
     return given.unionByName(before.select(*filled, F.lit(True).alias(EARLIER)))
 
 
+def _sorting(rows: DataFrame, view: TableView) -> list[str]:
+    """What the kernel's rows are sorted by: groups, then rows as they follow each other."""
+    values = [f"{VALUE}{column}" for column in statistics_of(view)]
+    order = [c for c in rows.columns if c.startswith((ORDER, IDENTITY))] or values
+    return [quoted(c) for c in (*(f"{KEY}{key}" for key in view.keys), EVENT, *order, START)]
+
+
 @dataclass(frozen=True)
 class _States:
     revision: int = 1
@@ -122,7 +129,8 @@ class _States:
     def moved(self, frames: Sequence[DataFrame], views: Sequence[TableView], buckets: int) -> DataFrame:
         prepared = _prepared(frames[0], views, buckets)
         whole = prepared.withColumns({FROM: F.lit(_BEGINNING).cast("bigint"), EARLIER: F.lit(False)})
-        return whole.repartition(F.col(UNIT_BUCKET))
+        placed = whole.repartition(F.col(UNIT_BUCKET))
+        return placed.sortWithinPartitions(*_sorting(placed, view=views[0])) if len(views) > 1 else placed
 
     def of_moved(self, moved: DataFrame, view: TableView, *, reach: Reach) -> DataFrame:
         until = reach.watermark_us if reach.watermark_us is not None else _BEGINNING
@@ -130,10 +138,8 @@ class _States:
         schema = StructType(view_layout(view).schema.fields)
         values = [f"{VALUE}{column}" for column in statistics_of(view)]
         given = moved.select(*(quoted(c) for c in moved.columns if not c.startswith(VALUE) or c in values))
-        order = [c for c in given.columns if c.startswith((ORDER, IDENTITY))] or values
-        keys = [f"{KEY}{key}" for key in view.keys]
-        sort: list[str | Column] = [*map(quoted, keys), EVENT, *map(quoted, order), START]
-        return given.sortWithinPartitions(*sort).mapInArrow(kernel, schema)
+        # rows that several views share lie sorted, which Spark knows
+        return given.sortWithinPartitions(*_sorting(given, view)).mapInArrow(kernel, schema)
 
     def affected(
         self,
