@@ -150,14 +150,14 @@ class RowsNow:
     reached: Callable[[int], int | None]
 
 
-def ingested_now(
-    tables: Tables, config: Configuration, name: str, columns: Mapping[str, str], options: Mapping[str, Any]
+def ingested_rows(
+    snapshot: Snapshot, config: Configuration, name: str, columns: Mapping[str, str], options: Mapping[str, Any]
 ) -> RowsNow:
-    """The rows of an ingested source, its parameters by the tests that the configuration names for them now.
+    """The rows of an ingested source at a snapshot, its parameters by the tests that the configuration names now.
 
     Raises     RequestError where there are none, or for a parameter of no product
     """
-    snapshot, made = Snapshot.newest(tables), INGESTED_SOURCES[name]
+    tables, made = snapshot.tables, INGESTED_SOURCES[name]
     one = SourceInput(
         name=name, keys=dict(SHIPPED_SOURCES[name].keys), columns=dict(columns), knowledge="at_event",  # type: ignore[arg-type]
         options=dict(options), by={},

@@ -10,8 +10,9 @@ from fs_spark.errors import RequestError
 from fs_spark.features.label_plan import LabelSource, plan_of_labels
 from fs_spark.features.labels import LabelRequest
 from fs_spark.features.table_view import UNIT_KEYS
-from fs_spark.ingested_sources import RowsNow, ingested_now
+from fs_spark.ingested_sources import RowsNow, ingested_rows
 from fs_spark.registry import Registry
+from fs_spark.snapshot import Snapshot
 from fs_spark.sources import bring_in
 from fs_spark.tables import Tables
 from fs_spark.transforms.labels import known_until, labeled_spine
@@ -23,10 +24,16 @@ def label_spine(tables: Tables, registry: Registry, config: Configuration, reque
     Raises     RequestError where a source cannot answer it, before any table changes, or holds no rows
     """
     plan = plan_of_labels(request, config.sources)
-    asked = _rows(tables, registry, config, plan.asked)
-    counted = asked
-    if plan.counted != plan.asked:
-        counted = _rows(tables, registry, config, plan.counted)
+    snapshot = Snapshot.newest(tables) if any(s.text is None for s in (plan.asked, plan.counted)) else None
+
+    def rows(source: LabelSource) -> RowsNow:
+        if source.text is not None:
+            return _brought_in(tables, registry, config, source)
+        assert snapshot is not None
+        return ingested_rows(snapshot, config, source.name, source.columns, source.options)
+
+    asked = rows(plan.asked)
+    counted = rows(plan.counted) if plan.counted != plan.asked else asked
     as_of_us = counted.newest_us if request.as_of_us is None else request.as_of_us
     reached: int | None = counted.newest_us
     if as_of_us < counted.newest_us:
@@ -37,12 +44,6 @@ def label_spine(tables: Tables, registry: Registry, config: Configuration, reque
             "Hint: ask `as_of` later"
         )
     return labeled_spine(asked.frame, counted.frame, plan, as_of_us=as_of_us, watermark_us=reached)
-
-
-def _rows(tables: Tables, registry: Registry, config: Configuration, source: LabelSource) -> RowsNow:
-    if source.text is None:
-        return ingested_now(tables, config, source.name, source.columns, source.options)
-    return _brought_in(tables, registry, config, source)
 
 
 def _brought_in(tables: Tables, registry: Registry, config: Configuration, source: LabelSource) -> RowsNow:
