@@ -8,26 +8,26 @@ from __future__ import annotations
 import argparse
 import difflib
 import io
-import json
 import logging
-import math
 import os
 import re
 import shutil
 import sys
 import traceback
 from collections.abc import Sequence
-from datetime import datetime
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import NoReturn
 
+from fs_spark.answers import Answer, Verbs, as_json
 from fs_spark.errors import FsSparkError, RequestError, without_secrets
 from fs_spark.jvm import hide_jvm_output
+from fs_spark.online_verbs import ONLINE_VERBS
 from fs_spark.store import FeatureStore
-from fs_spark.training_verbs import TRAINING_VERBS, Answer, Verbs
+from fs_spark.training_verbs import TRAINING_VERBS
+from fs_spark.view_verbs import VIEW_VERBS
 
 log = logging.getLogger("fs_spark")
 
@@ -89,75 +89,6 @@ def _inspect(args: argparse.Namespace) -> Answer:
     return seen.report, seen.text, 3 if seen.damaged else 0
 
 
-def _features(args: argparse.Namespace) -> Answer:
-    """Needs no store."""
-    from fs_spark.features.listing import catalogue_dicts, catalogue_text, chosen_features
-
-    try:
-        found = chosen_features(args.families)
-    except ValueError as fault:
-        raise RequestError(str(fault)) from fault
-    return {"features": catalogue_dicts(found)}, catalogue_text(found), 0
-
-
-def _changes(changes: Sequence[Any]) -> Answer:
-    text = "\n".join(f"{c.action:10} {c.view} v{c.version}" for c in changes) or "no view is defined"
-    return {"changes": [vars(c) for c in changes]}, text, 0
-
-
-def _plan(args: argparse.Namespace) -> Answer:
-    return _changes(FeatureStore.open(args.conf).plan())
-
-
-def _apply(args: argparse.Namespace) -> Answer:
-    return _changes(FeatureStore.open(args.conf).apply())
-
-
-def _materialize(args: argparse.Namespace) -> Answer:
-    report = FeatureStore.open(args.conf).materialize(args.views or None, full=args.full)
-    lines = [
-        f"{v.view:28} {v.units_changed:6} {v.unit}s written, {v.units_removed} removed  (Delta version {v.version})"
-        for v in report.views
-    ]
-    lines += [f"{n} tested dies of {p} are not on its wafer map" for p, n in report.dies_outside_map.items()]
-    lines += [f"{v.view:28} stays as it was: {v.stopped}" for v in report.views if v.stopped]
-    lines += [f"{v.view:28} warning: {warning}" for v in report.views for warning in v.warnings]
-    return report.to_dict(), "\n".join(lines), report.exit_code
-
-
-def _export(args: argparse.Namespace) -> Answer:
-    report = FeatureStore.open(args.conf).export(args.service)
-    if report.current:
-        return report.to_dict(), f"{report.service} is published as it is; nothing was written", 0
-    lines = [
-        f"{view:28} {rows:8} rows  (Delta version {report.delta_versions[view]})" for view, rows in report.rows.items()
-    ]
-    return report.to_dict(), "\n".join(lines), 0
-
-
-def _get(args: argparse.Namespace) -> Answer:
-    keys = []
-    for text in args.keys:
-        try:
-            key = json.loads(text)
-        except json.JSONDecodeError as fault:
-            raise RequestError(f'{text!r} is no JSON: {fault}. Hint: write \'{{"lot_id": "L1", ...}}\'') from fault
-        keys += key if isinstance(key, list) else [key]
-    with FeatureStore.open(args.conf).online() as reader:
-        answers = reader.get(args.service, keys, args.features or None, at=_moment(args.at), status=args.status)
-    return {"rows": answers}, "\n".join(map(_json, answers)), 0
-
-
-def _moment(text: str | None) -> datetime | None:
-    """A moment as people write it: 2025-03-03T12:00Z. Raises RequestError for what is none."""
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError as fault:
-        raise RequestError(f"{text!r} is not a moment. Hint: write it as 2025-03-03T12:00:00Z") from fault
-
-
 def _history(args: argparse.Namespace) -> Answer:
     store = FeatureStore.open(args.conf)
     if args.table is None:
@@ -172,11 +103,6 @@ def _history(args: argparse.Namespace) -> Answer:
         when = f"{c.timestamp:%Y-%m-%d %H:%M:%S}" if c.timestamp is not None else ""
         lines.append(f"{c.version:7}  {when:19}  {c.operation:28} {rows:>10}  {c.made_from}".rstrip())
     return {"commits": [vars(c) | {"rows": c.rows, "made_from": c.made_from} for c in commits]}, "\n".join(lines), 0
-
-
-def _rollback(args: argparse.Namespace) -> Answer:
-    view = FeatureStore.open(args.conf).rollback(args.view, args.version)
-    return {"view": view.name, "version": view.version}, f"{view.name}: v{view.version} is promoted", 0
 
 
 def _repair(args: argparse.Namespace) -> Answer:
@@ -220,7 +146,7 @@ def _demo(args: argparse.Namespace) -> Answer:
     return report, "", 0
 
 
-_VERBS: Verbs = {
+_FIRST: Verbs = {
     "init": (
         _init,
         "write a starter configuration",
@@ -247,33 +173,8 @@ _VERBS: Verbs = {
             ("--limit", {"type": int, "default": 10, "help": "most parameters to propose"}),
         ],
     ),
-    "features": (
-        _features,
-        "list the catalogue of features: unit, when it is null, source, cost",
-        "fs-spark features outcome_neighborhood wafer_values",
-        [("families", {"nargs": "*", "help": "default: all"})],
-    ),
-    "plan": (_plan, "show what apply would register", "fs-spark plan", []),
-    "apply": (_apply, "register new view versions", "fs-spark apply", []),
-    "materialize": (
-        _materialize,
-        "bring feature tables up to the ingested rows",
-        "fs-spark materialize die_neighborhood lot_so_far",
-        [("views", {"nargs": "*"}), ("--full", {"action": "store_true", "help": "recompute every lot"})],
-    ),
-    "export": (_export, "publish a service's newest rows online", "fs-spark export device_v2_0", [("service", {})]),
-    "get": (
-        _get,
-        "read online features (no Spark, no JVM)",
-        'fs-spark get device_v2_0 \'{"lot_id": "L1", "wafer_id": "W01", "die_x": 3, "die_y": -4}\'',
-        [
-            ("service", {}),
-            ("keys", {"nargs": "+", "help": "a JSON object, or a list of them"}),
-            ("--features", {"nargs": "+", "help": "default: all of the service"}),
-            ("--at", {"metavar": "MOMENT", "help": "as of when, such as 2025-03-03T12:00Z (default: now)"}),
-            ("--status", {"action": "store_true", "help": "say of each view: present, missing, stale or beyond"}),
-        ],
-    ),
+}
+_LAST: Verbs = {
     "history": (
         _history,
         "list the Delta versions of a table, view or training set; without a name all training sets",
@@ -285,12 +186,6 @@ _VERBS: Verbs = {
         "keep each ingested row once and remove rows that do not count; names files of which rows are missing",
         "fs-spark repair --dry-run",
         [("--dry-run", {"action": "store_true", "help": "report what would be done, write nothing"})],
-    ),
-    "rollback": (
-        _rollback,
-        "promote an older version of a view",
-        "fs-spark rollback die_neighborhood 1.0",
-        [("view", {}), ("version", {})],
     ),
     "submit-args": (
         _submit_args,
@@ -320,7 +215,7 @@ _VERBS: Verbs = {
         ],
     ),
 }
-_VERBS |= TRAINING_VERBS
+_VERBS: Verbs = {**_FIRST, **VIEW_VERBS, **TRAINING_VERBS, **ONLINE_VERBS, **_LAST}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -387,28 +282,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         report, text, code = _VERBS[args.verb][0](args)
     except FsSparkError as fault:
         if args.json:
-            print(_json({"error": type(fault).__name__, "message": str(fault)}))
+            print(as_json({"error": type(fault).__name__, "message": str(fault)}))
         print(f"{type(fault).__name__}: {fault}", file=sys.stderr)
         return 2
     if args.json or text:
-        return _printed(_json(report) if args.json else text, code)
+        return _printed(as_json(report) if args.json else text, code)
     return code
-
-
-def _json(report: Any) -> str:
-    """JSON has no infinity and no NaN: they are null."""
-    try:
-        return json.dumps(report, default=str, allow_nan=False)
-    except ValueError:
-        return json.dumps(_finite(json.loads(json.dumps(report, default=str))), allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _printed(text: str, code: int) -> int:

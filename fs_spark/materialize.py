@@ -161,7 +161,13 @@ def materialize(
     state = registry.state()
     if not state.promoted:
         raise RequestError("no view is registered. Hint: run `fs-spark apply` first")
-    chosen = in_order_of_inputs([state.view(name) for name in (views or sorted(state.promoted))])
+    asked = [state.view(name) for name in (views or sorted(state.promoted))]
+    chosen = in_order_of_inputs([view for view in asked if not view.is_on_demand])
+    if not chosen:
+        raise RequestError(
+            f"{', '.join(view.qualified for view in asked)}: computed on demand, from no table of its own. "
+            "Hint: name the views that it reads"
+        )
     run = _Run(tables, registry, config, state, chosen)
     if any(reads_ingested(view) for view in chosen):
         run.bind()

@@ -66,3 +66,6 @@ SUPERSEDED: Final = "superseded"
 DUPLICATE: Final = "duplicate"
 KEPT: Final = (INGESTED, TRUNCATED)
 """Statuses of a file whose rows readers see."""
+
+HIDDEN: Final = "_of__"
+"""Begins the names of what was joined for features on demand alone."""

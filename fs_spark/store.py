@@ -331,6 +331,8 @@ class FeatureStore(TesterFiles):
             hint = f"\nHint: did you mean {near[0]!r}?" if near else ""
             raise FeatureNotFoundError(f"no table or view {name!r}. There are: {', '.join(known)}.{hint}")
         view: View = state.view(name)
+        if view.is_on_demand:
+            raise RequestError(f"{view.qualified} is computed on demand. Hint: ask for its features by training_set")
         if not self._tables.exists(view.table):
             raise RequestError(f"{view.qualified} was never materialized. Hint: run `fs-spark materialize {view.name}`")
         return view.table

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from fs_spark.answers import Answer, Verbs
 from fs_spark.errors import RequestError
 from fs_spark.features.spine import DIE_LABELS, LOT_LABELS, QUESTIONS, GroupSplit, NegativeSampling, SpineRequest
 from fs_spark.stdf.rules import Duration
@@ -18,10 +19,6 @@ from fs_spark.store import FeatureStore
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-Answer = tuple[dict[str, Any], str, int]
-"""What a verb gives: a report for machines, the same for people, and the exit code."""
-Argument = tuple[str, dict[str, Any]]
-Verbs = dict[str, tuple[Callable[[argparse.Namespace], Answer], str, str, list[Argument]]]
 
 _SHARES: Final = {"train": 0.7, "validation": 0.15, "test": 0.15}
 

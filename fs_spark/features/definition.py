@@ -112,6 +112,11 @@ class View(BaseModel):
         return self.knowledge == "static"
 
     @property
+    def is_on_demand(self) -> bool:
+        """Whether it has no rows: its features are computed from those of its inputs where they are asked for."""
+        return False
+
+    @property
     def times(self) -> tuple[str, ...]:
         """Columns of its table that are times beside event and availability."""
         return ()

@@ -9,13 +9,14 @@ from typing import Any
 from fs_spark.errors import ExpressionError
 from fs_spark.features.definition import CLASS_OF, CLASSES, FeatureNote, KnowledgeClass
 from fs_spark.features.entity import LOT, RESERVED_COLUMNS, SHIPPED, WAFER, Entity
-from fs_spark.features.expressions import Expression, one_hot, parse_condition, parse_expression, terms
+from fs_spark.features.expressions import parse_condition
 from fs_spark.features.kinds.against import AgainstFeature, AgainstTransform, ComparisonsText
 from fs_spark.features.kinds.aggregate import AggregateTransform, Close
 from fs_spark.features.kinds.columns import ColumnsTransform
 from fs_spark.features.kinds.expressions import ExpressionsTransform
 from fs_spark.features.kinds.rolling import RollingTransform
 from fs_spark.features.kinds.statistics import StatisticFeature, expand, type_of
+from fs_spark.features.resolve_expressions import expressions_of, mark_used, on_demand_view
 from fs_spark.features.resolve_inputs import Faults, Names, Path, inputs_of, near, visible_columns, with_meaning
 from fs_spark.features.shipped import SHIPPED_SOURCES
 from fs_spark.features.spans import micros
@@ -36,58 +37,6 @@ def _later(*classes: KnowledgeClass) -> KnowledgeClass:
     return max(classes, key=CLASSES.index)
 
 
-def _expressions(
-    text: ViewText, transform: ExpressionsText, inputs: list[Input], faults: Faults
-) -> tuple[list[tuple[str, Expression]], dict[str, FeatureNote]]:
-    """Named expressions in their order; each may use those before it."""
-    visible = visible_columns(inputs)
-    wanted: dict[str, str | None] = {}
-    entries: list[tuple[Path, str, str, FeatureNote]] = []
-    for one in text.features:
-        assert isinstance(one, FeatureText)
-        place: Path = ("features", one.name)
-        wanted[one.name] = one.type
-        if one.column is not None and one.expression is not None:
-            faults.add(place, "a column and an expression. Hint: give one of them")
-        if one.column is not None and one.expression is None:
-            entries.append((place, one.name, one.column, FeatureNote(description=one.description, unit=one.unit)))
-        elif one.expression is None:
-            entries.append((place, one.name, one.name, FeatureNote(description=one.description, unit=one.unit)))
-        else:
-            entries.append((place, one.name, one.expression, FeatureNote(description=one.description, unit=one.unit)))
-    plain = FeatureNote()
-    if text.terms is not None:
-        entries += [(("terms",), name, made, plain) for name, made in terms(text.terms.degree, text.terms.of)]
-    for name, bins in text.bins.items():
-        edges = ", ".join(repr(edge) for edge in bins.edges)
-        entries.append((("bins", name), name, f"bin({bins.of}, {edges})", plain))
-    for column, words in text.one_hot.items():
-        try:
-            entries += [(("one_hot", column), name, made, plain) for name, made in one_hot(column, words)]
-        except ExpressionError as fault:
-            faults.add(("one_hot", column), str(fault))
-    found: dict[str, Expression] = {}
-    notes: dict[str, FeatureNote] = {}
-    for place, name, made, note in entries:
-        if name in found:
-            faults.add(place, f"feature {name!r} is defined twice. Hint: rename one")
-            continue
-        try:
-            earlier = {known: one.dtype for known, one in found.items() if known not in visible}
-            read = parse_expression(made, columns={**visible, **earlier})
-            found[name] = read.with_values({known: found[known] for known in read.columns & set(earlier)})
-        except ExpressionError as fault:
-            faults.add(place, str(fault))
-            continue
-        if wanted.get(name) not in (None, found[name].dtype):
-            faults.add(
-                place, f"{name} is {found[name].dtype}, not {wanted[name]}. Hint: CAST({made} AS {wanted[name]})"
-            )
-        if note != plain:
-            notes[name] = note
-    return list(found.items()), notes
-
-
 def resolve_view(text: ViewText, names: Names) -> tuple[TableView | None, list[tuple[Path, str]]]:
     """The definition that a text means, and what is wrong with it, each fault with its place in the text."""
     faults = Faults()
@@ -96,6 +45,8 @@ def resolve_view(text: ViewText, names: Names) -> tuple[TableView | None, list[t
         known = {*names.entities, *SHIPPED}
         faults.add(("entity",), f"entity {text.entity!r} is not known. {near(text.entity, known)}")
         return None, faults.found
+    if isinstance(text.transform, ExpressionsText) and text.transform.on_demand:
+        return on_demand_view(text, text.transform, entity, names, faults), faults.found
     inputs = inputs_of(text, entity, names, faults)
     if not inputs:
         return None, faults.found
@@ -110,8 +61,8 @@ def resolve_view(text: ViewText, names: Names) -> tuple[TableView | None, list[t
         if all(c in _known_before(inputs[0], names) for _, c in made.picks) and knowledge == "at_event":
             knowledge = "before_event"
     elif isinstance(transform, ExpressionsText):
-        parsed, notes = _expressions(text, transform, inputs, faults)
-        _mark_used([e for _, e in parsed], inputs, used)
+        parsed, notes = expressions_of(text, visible_columns(inputs), faults)
+        mark_used([e for _, e in parsed], inputs, used)
         made = ExpressionsTransform(values=tuple((name, e.text) for name, e in parsed), revisions=transform.revisions)
         columns = {name: e.dtype for name, e in parsed}
         if isinstance(inputs[0], SourceInput) and used[0] <= _known_before(inputs[0], names):
@@ -177,16 +128,6 @@ def _known_before(one: Input, names: Names) -> set[str]:
     shipped = SHIPPED_SOURCES.get(one.name)
     brought = shipped.known_before if shipped is not None else names.sources[one.name].known_before
     return {*brought, *one.keys, *one.by.values(), "event_timestamp"}
-
-
-def _mark_used(parsed: list[Expression], inputs: list[Input], used: dict[int, set[str]]) -> None:
-    for expression in parsed:
-        for name in expression.columns:
-            called, _, bare = name.rpartition(".")
-            for at, one in enumerate(inputs):
-                if one.called == called and bare in one.columns:
-                    used[at].add(bare)
-                    break
 
 
 def _columns(

@@ -84,7 +84,7 @@ def _source_input(
         if kind is None:
             hint = f"Hint: write by: {{{key}: column}}" if key == column else near(column, columns)
             faults.add((*path, "by"), f"source {one.source} has no column {column!r} for the key {key}. {hint}")
-        elif not _fits(kind, entity.keys[key]):
+        elif not fits(kind, entity.keys[key]):
             faults.add((*path, "by"), f"{column!r} is {kind}, the key {key} of {entity.name} is {entity.keys[key]}")
     if text is not None and text.event is not None:
         columns |= {"event_timestamp": "timestamp", "available_timestamp": "timestamp"}
@@ -96,7 +96,8 @@ def _source_input(
     )  # fmt: skip
 
 
-def _fits(found: str, wanted: str) -> bool:
+def fits(found: str, wanted: str) -> bool:
+    """Whether a column of a type can be a key of another."""
     return found == wanted or {found, wanted} <= {"int", "bigint"}
 
 
@@ -108,6 +109,9 @@ def _view_input(
     view = names.find(name, version or None)
     if view is None:
         faults.add((*path, "view"), f"view {one.view!r} is not known")
+        return None
+    if view.is_on_demand:
+        faults.add((*path, "view"), f"{one.view} has no rows, it is computed on demand. Hint: repeat its expression")
         return None
     keys: dict[str, Any] = dict(view.key_types)
     columns: dict[str, Any] = {**keys, **view.columns}

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fs_spark.features.definition import FeatureNote, KnowledgeClass, View
 from fs_spark.features.kinds import Transform
+from fs_spark.features.kinds.expressions import ExpressionsTransform
 from fs_spark.features.shipped import SHIPPED_SOURCES
 from fs_spark.features.types import ColumnType, KeyType
 
@@ -108,7 +109,8 @@ class TableView(View):
 
     entity: str
     entity_keys: dict[str, KeyType]
-    inputs: tuple[Input, ...] = Field(min_length=1)
+    inputs: tuple[Input, ...]
+    """None of a view on demand alone."""
     transform: Transform
     column_types: dict[str, ColumnType] = Field(min_length=1)
     knowledge_class: KnowledgeClass
@@ -140,13 +142,17 @@ class TableView(View):
         return self.transform.gives_states
 
     @property
+    def is_on_demand(self) -> bool:
+        return isinstance(self.transform, ExpressionsTransform) and self.transform.on_demand
+
+    @property
     def times(self) -> tuple[str, ...]:
         return (*(("last_event_timestamp",) if self.is_state else ()), *(("valid_to",) if self.has_validity else ()))
 
     @property
     def has_validity(self) -> bool:
         """Whether its rows end: those of a source with `valid_to`, and of views of such rows."""
-        if self.is_state:
+        if self.is_state or self.is_on_demand:
             return False
         return any(
             bool(one.meaning.get("valid_to")) if isinstance(one, SourceInput) else "valid_to" in one.columns
@@ -161,7 +167,7 @@ class TableView(View):
         match views of one source.
         """
         first = self.inputs[0]
-        if self.is_state or self.is_static:
+        if self.is_state or self.is_static or self.is_on_demand:
             return {}
         left = [key for key in first.keys if key not in first.by.values()]
         if isinstance(first, ViewInput):

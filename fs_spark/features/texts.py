@@ -83,7 +83,11 @@ class ColumnsText(_One):
 
 
 class ExpressionsText(Part):
-    """Reads `source`, `view`, or several `inputs`."""
+    """Reads `source`, `view`, or several `inputs`.
+
+    With `on_demand` it has no rows: its features are computed where they are asked for, from those of its inputs, which
+    are views, from T (`event_timestamp`), the keys and the columns of `request`, which the question brings.
+    """
 
     kind: Literal["expressions"]
     source: str | None = None
@@ -94,6 +98,8 @@ class ExpressionsText(Part):
     attempts: Literal["first", "latest", "all"] | None = None
     parameters: Names | None = None
     revisions: Literal["all", "first"] = "all"
+    on_demand: bool = False
+    request: dict[str, ColumnType] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -106,8 +112,10 @@ class ExpressionsText(Part):
 
     @model_validator(mode="after")
     def _some(self) -> ExpressionsText:
-        if not self.inputs or self.source or self.view:
+        if self.source or self.view or not (self.inputs or self.on_demand):
             raise ValueError("expressions read a source, a view, or `inputs`: one of the three")
+        if self.request and not self.on_demand:
+            raise ValueError("`request` is what a question brings to a view on demand. Hint: add on_demand: true")
         names = [one.called for one in self.inputs if one.called]
         if len(set(names)) != len(names):
             raise ValueError(f"inputs of one name: {', '.join(sorted(names))}. Hint: give each its own `as`")

@@ -13,13 +13,16 @@ from fs_spark import names as n
 from fs_spark.errors import RequestError, RetentionError
 from fs_spark.leaks.future import check_future
 from fs_spark.leaks.label import check_label
+from fs_spark.leaks.on_demand import check_on_demand
 from fs_spark.leaks.oracle import check_oracle, history_of, spine_frame
 from fs_spark.leaks.report import Findings, LeakReport, NotRun
 from fs_spark.leaks.rows import ArrowRows, Sample, SparkRows, TrainingRows, require
 from fs_spark.leaks.rules import LeakLimits, ViewTimes
 from fs_spark.leaks.source import check_source
 from fs_spark.leaks.times import check_times
-from fs_spark.training.pinned import pinned_views
+from fs_spark.training.chosen import EVENT
+from fs_spark.training.on_demand import asked_part
+from fs_spark.training.pinned import joined_views, pinned_frames, view_called, view_name
 from fs_spark.training.saved import TrainingSet
 from fs_spark.transforms.as_of import AsOfView
 from fs_spark.transforms.as_of_view import check_join
@@ -43,7 +46,7 @@ class FeatureStore(Protocol):
     def _state(self) -> RegistryState: ...
 
 
-@dataclass(frozen=True)
+@dataclass
 class Known:
     """What is known of a set beside its rows: the views that can be read, those of which only times are, and which
     column comes from which view."""
@@ -51,6 +54,10 @@ class Known:
     views: list[AsOfView] = field(default_factory=list)
     times: list[ViewTimes] = field(default_factory=list)
     features: dict[str, str | None] = field(default_factory=dict)
+    on_demand: list[dict[str, Any]] = field(default_factory=list)
+    """Features that were computed from what the join gave, as the manifest has them."""
+    read: list[AsOfView] = field(default_factory=list)
+    """The views with what these read."""
 
 
 def check(
@@ -94,7 +101,7 @@ def check(
         used |= {key for one in known.times for key in one.keys}
         used |= {column for one in known.times for column in one.columns}
         known.features.update({c: known.features.get(c) for c in given.columns if c not in used})
-    if known.views or known.times:
+    if known.views or known.times or known.on_demand:
         require(given, {time: "the time column"})
         given.require_time(time)
     check_label(given, label, {c: v for c, v in known.features.items() if c != label}, chosen, findings)
@@ -106,6 +113,8 @@ def check(
         )
     if known.views:
         _check_join(given, time, known.views, chosen, findings, origin)
+    if known.on_demand:
+        _check_on_demand(given, time, known, chosen, findings)
     return findings.report()
 
 
@@ -148,7 +157,7 @@ def _known(
         known.features.update(dict.fromkeys((c for c in view.all_outputs if c != view.event_as), view.name))
         if view.event_as is not None and all(one.event != view.event_as for one in known.times):
             known.times.append(ViewTimes(view.name, view.event_as, None, view.boundary, view.offset, view.keys))
-    if not known.views:
+    if not known.views and not known.on_demand:
         reason = _NO_STORE if isinstance(training_set, TrainingSet) else _NO_VIEWS
         findings.not_run += [NotRun("oracle", None, reason), NotRun("future at the join", None, reason)]
     if store is None:
@@ -160,20 +169,45 @@ def _known(
 
 def _add_manifest(known: Known, manifest: dict[str, Any], store: FeatureStore | None, findings: Findings) -> None:
     """Adds what a training set's manifest says: the features, the times, and with a store the rows of its views."""
-    for pinned in manifest["views"]:
-        name = f"{pinned['view']}__v{pinned['version']}".replace(".", "_")
+    asked = [part for one in manifest["views"] if (part := asked_part(one)) is not None]
+    for pinned in asked:
+        name, called = view_name(pinned), view_called(pinned)
         known.features.update({output: name for output, _ in pinned["columns"]})
+        if pinned.get("since"):
+            known.features[pinned["since"]] = name
         if pinned["times"]:
-            known.features[f"{pinned['view']}__age_s"] = name
-            event, offset = f"{pinned['view']}__event_timestamp", timedelta(seconds=pinned["offset_s"])
-            known.times.append(ViewTimes(name, event, None, pinned["boundary"], offset, tuple(pinned["keys"])))
+            known.features[f"{called}__age_s"] = name
+            event, offset = f"{called}__event_timestamp", timedelta(seconds=pinned["offset_s"])
+            keys = tuple(pinned.get("by") or pinned["keys"])
+            known.times.append(ViewTimes(name, event, None, pinned["boundary"], offset, keys))
+    for part in manifest.get("on_demand", ()):
+        known.features.update({output: view_name(part) for output, _ in part["columns"]})
     if store is None:
         return
     try:
-        known.views.extend(pinned_views(store._tables, manifest))
+        frames = pinned_frames(store._tables, manifest["views"])
+        known.views.extend(one for view in joined_views(asked, frames) for one in view.by_column())
+        if manifest.get("on_demand"):
+            known.read = [one for view in joined_views(manifest["views"], frames) for one in view.by_column()]
+            known.on_demand = list(manifest["on_demand"])
     except RetentionError as gone:
         for check in ("oracle", "future at the join"):
             findings.not_run.append(NotRun(check, None, str(gone)))
+
+
+def _check_on_demand(
+    given: TrainingRows, time: str, known: Known, limits: LeakLimits, findings: Findings
+) -> None:  # fmt: skip
+    """Features on demand of a sample, computed anew from what the oracle finds that the join should have given."""
+    keys = [key for view in known.read for key in view.keys]
+    brought = [column for part in known.on_demand for shown, column in part["brought"].items() if shown != EVENT]
+    outputs = [output for part in known.on_demand for output, _ in part["columns"]]
+    require(given, {**dict.fromkeys(keys, "the key"), **dict.fromkeys(brought, "the column"),
+                    **dict.fromkeys(outputs, "the feature")})  # fmt: skip
+    rows = given.sample(list(dict.fromkeys([*keys, time, *brought, *outputs])), limits.sample, limits.seed)
+    sample = Sample.of(rows, time, nan_is_null=isinstance(given, ArrowRows))
+    histories = [history_of(view, sample, limits) for view in known.read]
+    check_on_demand(known.on_demand, histories, sample, findings)
 
 
 def _check_join(

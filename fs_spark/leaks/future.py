@@ -84,6 +84,8 @@ def other_future(history: ViewHistory, sample: Sample, spark: SparkSession) -> A
                 "event": pa.array(event, pa.int64()).cast(_TIME),
                 "available": pa.array(available, pa.int64()).cast(_TIME),
                 "sequence": changed(table["sequence"], np.array([at is None for at in taken], np.bool_)),
+                "last": _filled(table["last"], taken, event),
+                "ends": table["ends"].cast(_TIME),
                 **columns,
             }
         )
@@ -101,7 +103,16 @@ def other_future(history: ViewHistory, sample: Sample, spark: SparkSession) -> A
         sequence="sequence" if view.sequence is not None else None,
         event_as=view.event_as,
         age_as=view.age_as,
+        last_event="last" if view.last_event is not None else None,
+        since_as=view.since_as,
+        valid_to="ends" if view.valid_to is not None else None,
     )
+
+
+def _filled(last: pa.ChunkedArray, taken: Sequence[int | None], event: Sequence[int | None]) -> pa.ChunkedArray:
+    """The last events of states; of rows that were added, their own."""
+    own = pa.array([moment if at is None else None for at, moment in zip(taken, event, strict=True)], pa.int64())
+    return pc.coalesce(last.cast(_TIME), own.cast(_TIME))
 
 
 def spine_of_rows(sample: Sample, spark: SparkSession) -> DataFrame:

@@ -1,8 +1,9 @@
 """The naive rebuild: for each sampled row, every row of the view with its keys is looked at.
 
 Written from the rule of the join (semantics, section 4), not from the join's code: of the rows with the same keys
-whose event and available time are at or before (strictly before) T, and whose event is not older than the time to
-live, the one with the greatest (event, available, sequence). Rows that tie in all three are all right.
+whose event and available time are at or before (strictly before) T, the one with the greatest (event, available,
+sequence), where it is not older than the time to live nor past its end; else a static row. Rows that tie in all three
+are all right.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ class ViewRow:
     known: int | None
     sequence: int | None
     values: tuple[Any, ...]
+    last: int | None = None
+    """Of states, the last event."""
+    ends: int | None = None
+    """Where its validity ends."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,8 @@ class ViewHistory:
     of: dict[int, list[int]]
 
 
-def usable(view: AsOfView, row: ViewRow, time: int | None) -> bool:
-    """Whether a label at `time` may see the row."""
-    if row.event is None:  # static: by key alone
-        return True
+def _is_seen(view: AsOfView, row: ViewRow, time: int | None) -> bool:
+    """Whether a label at `time` sees a dated row."""
     if time is None:
         return False
     at = time - micros_of(view.offset)
@@ -65,15 +68,35 @@ def usable(view: AsOfView, row: ViewRow, time: int | None) -> bool:
             return False
         if moment == at and view.boundary == "strictly_before":
             return False
-    return view.ttl is None or row.event >= at - micros_of(view.ttl)
+    return True
+
+
+def _holds(view: AsOfView, row: ViewRow, time: int) -> bool:
+    """Whether a row that is seen is neither too old, by its last event where it has one, nor past its end."""
+    at = time - micros_of(view.offset)
+    stands = row.event if view.last_event is None else row.last
+    if view.ttl is not None and (stands is None or stands < at - micros_of(view.ttl)):
+        return False
+    return view.valid_to is None or row.ends is None or at < row.ends
+
+
+def usable(view: AsOfView, row: ViewRow, time: int | None) -> bool:
+    """Whether a label at `time` may see the row."""
+    if row.event is None:  # static: by key alone
+        return True
+    return time is not None and _is_seen(view, row, time) and _holds(view, row, time)
 
 
 def newest(view: AsOfView, rows: Sequence[ViewRow], time: int | None) -> list[ViewRow]:
-    """The usable rows that no other usable one is newer than; more than one where they tie."""
+    """The row that counts: the newest dated one that is seen, where it holds, else a static one; all that tie."""
+    seen = _greatest([row for row in rows if row.event is not None and _is_seen(view, row, time)])
+    held = [row for row in seen if time is not None and _holds(view, row, time)]
+    return held or _greatest([row for row in rows if row.event is None])
+
+
+def _greatest(rows: Sequence[ViewRow]) -> list[ViewRow]:
     best: list[ViewRow] = []
     for row in rows:
-        if not usable(view, row, time):
-            continue
         if not best or _rank(row) > _rank(best[0]):
             best = [row]
         elif _rank(row) == _rank(best[0]):
@@ -91,8 +114,14 @@ def outputs_of(view: AsOfView, row: ViewRow | None, time: int | None) -> tuple[A
     event = row.event if row is not None else None
     if view.event_as is not None:
         values.append(event)
-    if view.age_as is not None:
+    last = row.last if row is not None else None
+    at = None if time is None else time - micros_of(view.offset)
+    if view.age_as is not None and view.last_event is None:
         values.append(None if event is None or time is None else (time - event) / 1e6)
+    elif view.age_as is not None:
+        values.append(None if last is None or at is None else (at - last) / 1e6)
+    if view.since_as is not None:
+        values.append(None if last is None or at is None else (at - last) / 1e6)
     return tuple(values)
 
 
@@ -154,6 +183,10 @@ def _rows_of(view: AsOfView, named: Sequence[str]) -> DataFrame:
         F.col(f"`{view.available_timestamp or view.event_timestamp}`").alias("available"),
         (F.col(f"`{known}`") if known else F.lit(None).cast("timestamp")).alias("known"),
         sequence.alias("sequence"),
+        *(
+            (F.col(f"`{column}`") if column is not None else F.lit(None).cast("timestamp")).alias(name)
+            for name, column in (("last", view.last_event), ("ends", view.valid_to))
+        ),
         *(F.col(f"`{source}`").alias(f"value_{k}") for k, source in enumerate(view.outputs.values())),
     )
 
@@ -163,11 +196,11 @@ def _history(
 ) -> ViewHistory:
     columns = {name: plain(table)[name].to_pylist() for name in table.column_names}
     values = [columns[f"value_{k}"] for k in range(len(view.outputs))]
-    times = ("event", "available", "known", "sequence")
+    times = ("event", "available", "known", "sequence", "last", "ends")
     rows = []
     for at in range(len(table)):
-        event, available, known, sequence = (columns[name][at] for name in times)
-        rows.append(ViewRow(event, available, known, sequence, tuple(column[at] for column in values)))
+        event, available, known, sequence, last, ends = (columns[name][at] for name in times)
+        rows.append(ViewRow(event, available, known, sequence, tuple(column[at] for column in values), last, ends))
     by_key: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for at in range(len(table)):
         by_key[tuple(columns[name][at] for name in named)].append(at)

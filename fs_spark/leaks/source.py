@@ -23,6 +23,7 @@ from fs_spark.registry import RegistryState
 from fs_spark.snapshot import Snapshot
 from fs_spark.spatial_views import view_rows
 from fs_spark.tables import Tables
+from fs_spark.training.on_demand import asked_part
 from fs_spark.training.pinned import joined_views
 from fs_spark.transforms.as_of import AsOfView, as_of_join
 
@@ -196,7 +197,7 @@ def check_source(
     more with their own: rows that do not come out then either are not those of the ingested rows."""
     worlds = worlds_of(sample, limits)
     pinned = []
-    for one in manifest["views"]:
+    for one in [part for each in manifest["views"] if (part := asked_part(each)) is not None]:
         reason = "no sampled row has a lot and a time" if not worlds else _not_registered(one, state)
         gone = [f"{t} at version {v}: {r}" for t, v in one["sources"].items() if (r := tables.unreadable(t, v))]
         reason = "; ".join(gone) or reason
@@ -210,7 +211,7 @@ def check_source(
         return
     name_of = {place: world.name for world in worlds for place in world.places}
     places = sorted(name_of)
-    keys = list(dict.fromkeys(key for one in pinned for key in one["keys"]))
+    keys = list(dict.fromkeys(key for one in pinned for key in one.get("by") or one["keys"]))
     table = sample.table.take(pa.array(places))
     lots = pa.array([name_of[place] for place in places], pa.string())
     table = table.set_column(table.column_names.index(n.LOT_ID), n.LOT_ID, lots)

@@ -30,7 +30,7 @@ from fs_spark.online.codec import DOUBLES, RowSchema
 from fs_spark.online.due_rows import due_rows
 from fs_spark.online.held_rows import held_rows
 from fs_spark.online.reader import sqlite_path
-from fs_spark.online.records import DAY_US, LAST_EVENT, TIMES, ServiceRecord, ViewRecord
+from fs_spark.online.records import DAY_US, LAST_EVENT, TIMES, DemandRecord, ServiceRecord, ViewRecord
 from fs_spark.online.request import moment_us
 from fs_spark.online.sqlite import SqliteOnline
 from fs_spark.registry import RegistryState
@@ -225,12 +225,21 @@ def export_service(
 ) -> ExportReport:
     """Publishes what a service answers from a moment on; see `FeatureStore.export`."""
     at_us = moment_us(at)
-    chosen = choose_views(service.features, state, roles=service.roles)
+    asked = choose_views(service.features, state, roles=service.roles)
+    chosen = asked.views
     require_materialized(tables, chosen)
     _check_keys(chosen)
     standing = {view.table: _standing(tables, view) for view in {one.view.table: one.view for one in chosen}.values()}
     pinned = [_pinned(state, one, standing[one.view.table], at_us) for one in chosen]
-    record = ServiceRecord(service.name, tuple(record for one in pinned for record in one.records))
+    demanded = tuple(
+        DemandRecord(
+            view=one.label,
+            values=tuple((output, one.values[name]) for output, name in one.columns.items()),
+            reads=tuple(one.reads.items()), brought=tuple(one.brought.items()), types=tuple(one.types.items()),
+        )
+        for one in asked.on_demand
+    )  # fmt: skip
+    record = ServiceRecord(service.name, tuple(record for one in pinned for record in one.records), demanded)
     versions = {view.label: view.delta_version for view in record.views}
     if not url.startswith("sqlite:///"):
         raise RequestError(f"online store {url!r} is not supported yet. Hint: use sqlite:///path")

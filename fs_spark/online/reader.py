@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final, Protocol, Self
 
 from fs_spark.errors import FeatureNotFoundError, RequestError, SetupError, did_you_mean
+from fs_spark.online.demanded import brought_rows
 from fs_spark.online.records import Published, ServiceRecord
-from fs_spark.online.request import Answer, Key, key_parts, moment_us, plan_of
+from fs_spark.online.request import Answer, Key, Plan, key_parts, moment_of, moment_us, plan_of
 from fs_spark.online.sqlite_source import SqliteSource
 
 
@@ -80,6 +81,7 @@ class OnlineReader:
         with_times: bool = False,
         at: datetime | None = None,
         status: bool = False,
+        request: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None,
     ) -> list[Answer]:
         """One answer per key, in order: the key's own columns, then each feature, None where no row of it is usable.
 
@@ -88,6 +90,9 @@ class OnlineReader:
         the row that was newest at the export, and views of states from the one that was in force. After the
         watermark, states go on as they would without new rows, as far as the export reaches.
 
+        `request` is what the question brings for features on demand: a dict for all keys, or a list of one for each.
+        Such features are computed from it, from the key, from T and from what their views answer.
+
         All answers are of one publication. `with_times` adds ``<view>__event_timestamp`` for each view that was asked,
         as a datetime in UTC, and `status` ``<view>__status``: present, missing, stale or beyond (`request.Status`).
         In a role both begin with ``<role>__``. Values are Python's: dates, datetimes in UTC, lists of floats.
@@ -95,20 +100,22 @@ class OnlineReader:
         Needs   in each key all columns that any view of the service is keyed by; None there matches nothing. A date may
                 be its ISO text
         Raises  FeatureNotFoundError for an unknown service or feature; RequestError for a key that lacks a column,
-                has a value of the wrong type or has a feature's name for a column, and for a moment without a zone
+                has a value of the wrong type or has a feature's name for a column, for a moment without a zone, and
+                for a request that lacks a column or has one of the wrong type
         """
         at_us = moment_us(at)
         with self._source.snapshot() as snapshot:
             published = self._published(snapshot, service)
             plan = plan_of(published, features, with_times=with_times, status=status)
             parts = key_parts(plan, keys)
+            brought = brought_rows(plan.demanded, keys, request) if plan.demanded or request else ()
             answers: list[Answer] = [{**key, **plan.columns} for key in keys]
             for view in plan.views:
                 encoded = [view.key_of(part) for part in parts]
                 rows = snapshot.rows(published, view.position, list({key for key in encoded if key is not None}))
                 for answer, code in zip(answers, encoded, strict=True):
                     view.fill(answer, None if code is None else rows.get(code), at_us)
-        return answers
+        return _with_demanded(plan, answers, brought, at_us) if plan.demanded else answers
 
     def close(self) -> None:
         self._source.close()
@@ -126,6 +133,18 @@ class OnlineReader:
                 f"service {service!r} is not published.\n{did_you_mean(service, self._source.services())}"
             )
         return published
+
+
+def _with_demanded(plan: Plan, answers: list[Answer], brought: Sequence[Key], at_us: int) -> list[Answer]:
+    for answer in answers:
+        for name in plan.hidden:
+            answer.setdefault(name, None)
+    for one in plan.demanded:
+        one.fill(answers, brought, moment_of(at_us))
+    for answer in answers:
+        for name in plan.hidden:
+            answer.pop(name, None)
+    return answers
 
 
 def _file_of(rest: str) -> Path:

@@ -7,7 +7,7 @@ import functools
 import json
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from fs_spark.errors import SchemaError
 from fs_spark.names import AVAILABLE_TIMESTAMP, EVENT_TIMESTAMP
@@ -152,6 +152,31 @@ def _is_soon(mine: int | None, theirs: int, span_us: int | None) -> bool:
 
 
 @dataclass(frozen=True)
+class DemandRecord:
+    """Features of a service that are computed when they are asked for: pairs (name in the answer, expression).
+
+    reads    column as expressions call it -> name in the answers of views, hidden ones too
+    brought  column as expressions call it -> column of the request or of the key; the time of the question is `at`
+    types    column as expressions call it -> type
+    """
+
+    view: str
+    values: tuple[tuple[str, str], ...]
+    reads: tuple[tuple[str, str], ...]
+    brought: tuple[tuple[str, str], ...]
+    types: tuple[tuple[str, str], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"view": self.view} | {name: list(map(list, getattr(self, name))) for name in self._pairs}
+
+    @classmethod
+    def from_dict(cls, told: dict[str, Any]) -> DemandRecord:
+        return cls(told["view"], *(tuple((a, b) for a, b in told[name]) for name in cls._pairs))
+
+    _pairs: ClassVar = ("values", "reads", "brought", "types")
+
+
+@dataclass(frozen=True)
 class ServiceRecord:
     """A service as published. An export writes the same rows for records of which one covers the other.
 
@@ -160,15 +185,23 @@ class ServiceRecord:
 
     service: str
     views: tuple[ViewRecord, ...]
+    on_demand: tuple[DemandRecord, ...] = ()
 
     def __post_init__(self) -> None:
-        names = Counter(name for view in self.views for name in view.outputs)
+        names = Counter(self.names)
         keys = {key for view in self.views for key in view.asked_by}
         faults = [f"feature {name!r} is there twice" for name, n in names.items() if n > 1]
         faults += [f"feature {name!r} is also a key" for name in names if name in keys]
         faults += [f"view {v!r} is there twice" for v, n in Counter(v.label for v in self.views).items() if n > 1]
         if faults:
             raise SchemaError(f"service {self.service!r}: {'; '.join(faults)}.\nHint: give the feature another name.")
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all columns that views or expressions give, hidden ones too."""
+        return [name for view in self.views for name in view.outputs] + [
+            name for one in self.on_demand for name, _ in one.values
+        ]
 
     def is_older_than(self, other: ServiceRecord) -> bool:
         """Whether it pins an older Delta version of a view that both have, and a newer one of none."""
@@ -184,17 +217,21 @@ class ServiceRecord:
         """
         return (
             self.service == other.service
+            and self.on_demand == other.on_demand
             and len(self.views) == len(other.views)
             and all(mine.covers(theirs) for mine, theirs in zip(self.views, other.views, strict=True))
         )
 
     def to_json(self) -> str:
-        return json.dumps({"service": self.service, "views": [view.to_dict() for view in self.views]}, sort_keys=True)
+        demanded = {"on_demand": [one.to_dict() for one in self.on_demand]} if self.on_demand else {}
+        views = [view.to_dict() for view in self.views]
+        return json.dumps({"service": self.service, "views": views, **demanded}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> ServiceRecord:
         fields = json.loads(text)
-        return cls(fields["service"], tuple(map(ViewRecord.from_dict, fields["views"])))
+        demanded = tuple(map(DemandRecord.from_dict, fields.get("on_demand", ())))
+        return cls(fields["service"], tuple(map(ViewRecord.from_dict, fields["views"])), demanded)
 
 
 @dataclass(frozen=True, eq=False)

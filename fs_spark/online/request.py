@@ -9,8 +9,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final, Literal, TypeAlias
 
 from fs_spark.errors import FeatureNotFoundError, RequestError, did_you_mean, zone_hint
-from fs_spark.names import EVENT_TIMESTAMP
+from fs_spark.names import EVENT_TIMESTAMP, HIDDEN
 from fs_spark.online.codec import KEY_TAGS, Value, join_key, key_part, row_codec
+from fs_spark.online.demanded import Demanded, demanded_of
 from fs_spark.online.records import LAST_EVENT, VALID_TO, Published, ViewRecord
 
 Key: TypeAlias = Mapping[str, object]
@@ -42,6 +43,10 @@ def moment_us(moment: datetime | None) -> int:
             + zone_hint("at.replace(tzinfo=UTC)", "at.replace(tzinfo=ZoneInfo(zone))")
         )
     return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def moment_of(at_us: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=at_us)
 
 
 def _time(value: Value) -> object:
@@ -134,6 +139,12 @@ class Plan:
     key_types: Mapping[str, str]
     """Every key column of the service and its type; the type is empty where no stored row told it."""
     views: tuple[ViewPlan, ...]
+    demanded: tuple[Demanded, ...] = ()
+
+    @property
+    def hidden(self) -> list[str]:
+        """What views answer that nobody asked for but expressions."""
+        return [name for one in self.demanded for name in one.reads.values() if name not in self.columns]
 
 
 def plan_of(published: Published, features: Iterable[str] | None, *, with_times: bool, status: bool = False) -> Plan:
@@ -146,13 +157,15 @@ def plan_of(published: Published, features: Iterable[str] | None, *, with_times:
 @functools.lru_cache(maxsize=256)
 def _plan(published: Published, features: tuple[str, ...] | None, with_times: bool, status: bool) -> Plan:
     record = published.record
-    known = dict.fromkeys(name for view in record.views for name in view.outputs)
-    asked = known if features is None else dict.fromkeys(features)
-    for name in asked:
+    known = dict.fromkeys(name for name in record.names if not name.startswith(HIDDEN))
+    shown = known if features is None else dict.fromkeys(features)
+    for name in shown:
         if name not in known:
             raise FeatureNotFoundError(
                 f"service {record.service!r} has no feature {name!r}.\n{did_you_mean(name, known)}"
             )
+    demanded = tuple(found for one in record.on_demand if (found := demanded_of(one, shown)) is not None)
+    asked = shown | dict.fromkeys(name for one in demanded for name in one.reads.values())
     key_types: dict[str, str] = {}
     for view, types in zip(record.views, published.key_types, strict=True):
         columns = view.asked_by
@@ -161,18 +174,19 @@ def _plan(published: Published, features: tuple[str, ...] | None, with_times: bo
     plans, about = [], dict[str, None]()
     for position, view in enumerate(record.views):
         tells = view.known is None and view.called in touched  # times and status are of the newest row
+        times = with_times and tells and any(name in shown for name in view.outputs)
         plan = _view_plan(
             position,
             view,
             asked,
-            with_times=with_times and tells,
+            with_times=times,
             status=f"{view.prefix}{STATUS}" if tells and status else None,
         )
         if plan.plain or plan.converted or plan.since or plan.status:
             plans.append(plan)
-        about |= dict.fromkeys([f"{view.prefix}{EVENT_TIMESTAMP}"] if tells and with_times else [])
+        about |= dict.fromkeys([f"{view.prefix}{EVENT_TIMESTAMP}"] if times else [])
         about |= dict.fromkeys([plan.status] if plan.status is not None else [])
-    return Plan(record.service, {**asked, **about}, key_types, tuple(plans))
+    return Plan(record.service, {**shown, **about}, key_types, tuple(plans), demanded)
 
 
 def _view_plan(

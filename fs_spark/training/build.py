@@ -16,12 +16,14 @@ from fs_spark import names as n
 from fs_spark.conflicts import SWAPS, pause
 from fs_spark.errors import ReproductionError, RequestError, SchemaError, TableConflictError
 from fs_spark.features.service import Roles
+from fs_spark.names import HIDDEN
 from fs_spark.registry import RegistryState
 from fs_spark.schemas import TRAINING_SETS, TableLayout
 from fs_spark.tables import Tables
 from fs_spark.training.chosen import ChosenView, Prefix, choose_views
 from fs_spark.training.content import Content, Watched, content_of, digest_and_seen, digest_of, unkept
 from fs_spark.training.manifest import FORMAT, code_versions
+from fs_spark.training.on_demand import check_brought, demand_parts, output_types, outputs_by_view, with_demanded
 from fs_spark.training.pinned import joined_views, pin_views, pinned_frames, stored_rows
 from fs_spark.training.rules import PinnedTable, TrainingRules
 from fs_spark.training.saved import TrainingSet, find_manifest, opened, pinned_spine
@@ -98,20 +100,25 @@ def build_training_set(
 ) -> TrainingSet:
     """Builds and saves a training set; see `FeatureStore.training_set`."""
     _check_name(name)
-    chosen = choose_views(references, state, prefix=prefix, roles=roles)
+    asked = choose_views(references, state, prefix=prefix, roles=roles)
+    chosen = asked.views
     rules.check(chosen)
     given, reference = _spine(tables, spine, rules)
     _check_keys(given.columns, chosen)
     pinned = pin_views(tables, chosen, rules)
     frames = pinned_frames(tables, pinned)
     views = joined_views(pinned, frames)
-    types = check_join(given, views, timestamp, ())
+    demanded = demand_parts(asked.on_demand)
+    types = check_join(given, views, timestamp, ()) if views else {}
+    check_brought(given, timestamp, demanded)
+    types |= output_types(demanded)
     if faults := unkept({f.name: f.dataType for f in given.schema.fields} | types):
         raise SchemaError(
             f"a training set cannot keep {', '.join(faults)}. Hint: leave it out of the spine, cast it, or take "
             "to_json of a map or variant"
         )
-    outputs = [output for view in views for output in view.all_outputs]
+    outputs = [o for view in views for o in view.all_outputs if not o.startswith(HIDDEN)]
+    outputs += [output for part in demanded for output, _ in part["columns"]]
     bad = [c for c in (*given.columns, *outputs) if _UNSTORABLE.search(c)]
     if bad:
         raise SchemaError(
@@ -137,6 +144,7 @@ def build_training_set(
                 "pinned": reference,
             },
             "views": pinned,
+            "on_demand": demanded,
             "configuration": state.configuration,
         }
         log.info("%s: %d spine rows, %d views", name, spine_rows, len(pinned))
@@ -145,8 +153,9 @@ def build_training_set(
             log.info("training set %s exists with these very inputs", name)
             return opened(tables, before)
         heavy = heavy_keys(rows, views, timestamp, spine_rows, stored=stored_rows(tables, pinned))
-        joined = as_of_join(rows, views, timestamp=timestamp, pruning=pruning_of(seen), heavy=heavy)
-        outputs_of = {f"{p['view']}__v{p['version']}": [o for o, _ in p["columns"]] for p in pinned}
+        joined = as_of_join(rows, views, timestamp=timestamp, pruning=pruning_of(seen), heavy=heavy) if views else rows
+        joined = with_demanded(joined, given.columns, timestamp, demanded)
+        outputs_of = outputs_by_view(request)
         if before is not None:
             found = content_of(joined, outputs_of)
             if before["content"]["digest"] == found.digest:

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from fs_spark.names import HIDDEN
+
 _RULES: Final = (
     "boundary", "availability", "offset_s", "ttl_s", "times", "by", "order", "skipping", "since", "last_event",
-    "valid_to",
+    "valid_to", "values", "reads", "brought",
 )  # fmt: skip
 _VERSIONS: Final = ("definition_hash", "delta_version", "bindings", "sources", "kernels")
 
@@ -49,17 +51,22 @@ def _pairs(first: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tupl
     return {key: (first.get(key), other.get(key)) for key in keys if first.get(key) != other.get(key)}
 
 
+def _label(view: Mapping[str, Any]) -> str:
+    role = f"{view['role']}." if view.get("role") else ""
+    return f"{role}{view['view']}__v{view['version']}"
+
+
 def _view_pairs(first: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> dict[str, tuple[Any, Any]]:
     if first is None or other is None:
         return {"joined": (first is not None, other is not None)}
     wanted = (*_RULES, *_VERSIONS, "columns")
-    told = [{key: m.get(key) for key in wanted} | {"by": m.get("by") or m["keys"]} for m in (first, other)]
+    told = [{key: m.get(key) for key in wanted} | {"by": m.get("by") or m.get("keys")} for m in (first, other)]
     return _pairs(*told)
 
 
 def diff_manifests(first: Mapping[str, Any], other: Mapping[str, Any]) -> TrainingSetDiff:
     """What differs between two training sets, as their manifests tell."""
-    views = [{f"{v['view']}__v{v['version']}": v for v in m["views"]} for m in (first, other)]
+    views = [{_label(v): v for v in [*m["views"], *m.get("on_demand", ())]} for m in (first, other)]
     of_views = {name: _view_pairs(views[0].get(name), views[1].get(name)) for name in {**views[0], **views[1]}}
     mine, theirs = first["content"]["columns"], other["content"]["columns"]
     columns = {}
@@ -99,7 +106,8 @@ def describe(manifest: Mapping[str, Any]) -> str:
         rules += [f"offset {view['offset_s']:g} s"] if view["offset_s"] else []
         rules += [f"ttl {view['ttl_s']:g} s"] if view["ttl_s"] is not None else []
         lines.append(f"view     {name} at Delta version {view['delta_version']} ({', '.join(rules)})")
-        lines.append(f"         {', '.join(out for out, _ in view['columns'])}")
+        shown = [out for out, _ in view["columns"] if not out.startswith(HIDDEN)]
+        lines.append(f"         {', '.join(shown) or 'read by features on demand'}")
         if view["sources"]:
             lines.append("         computed from " + ", ".join(f"{t} {v}" for t, v in sorted(view["sources"].items())))
         if view.get("kernels"):
@@ -107,5 +115,8 @@ def describe(manifest: Mapping[str, Any]) -> str:
         empty = content["empty"].get(name, 0.0)
         if empty:
             lines.append(f"         empty in {100 * empty:.1f} % of the rows")
+    for part in manifest.get("on_demand", ()):
+        lines.append(f"demand   {part['view']}__v{part['version']}")
+        lines += [f"         {output} = {part['values'][name]}" for output, name in part["columns"]]
     lines.append("code     " + ", ".join(f"{name} {version}" for name, version in manifest["code"].items()))
     return "\n".join(lines)

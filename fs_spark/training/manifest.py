@@ -53,6 +53,20 @@ class ViewPart(_Part):
     bound_us: int | None = Field(default=None, description="the least watermark of states that it reads at an event")
 
 
+class OnDemandPart(_Part):
+    """Features that were computed from what the join gave, and from what the spine brought."""
+
+    view: str
+    version: str
+    definition_hash: str
+    role: str | None
+    columns: list[tuple[str, str]] = Field(description="output column, feature of the view")
+    values: dict[str, str] = Field(description="feature -> its expression")
+    reads: dict[str, str] = Field(description="column as expressions call it -> column that the join gave")
+    brought: dict[str, str] = Field(description="column as expressions call it -> column of the spine, or its time")
+    types: dict[str, str] = Field(description="column as expressions call it -> type")
+
+
 class PinnedPart(_Part):
     """The table of the store that a spine is, at a Delta version."""
 
@@ -90,7 +104,8 @@ class Manifest(_Part):
     name: str
     timestamp: str
     spine: SpinePart
-    views: list[ViewPart]
+    views: list[ViewPart] = Field(description="columns that begin with _of__ are read by features on demand alone")
+    on_demand: list[OnDemandPart] = Field(default_factory=list)
     configuration: str | None = Field(description="digest of the configuration of ingest, in the registry")
     content: ContentPart
     code: dict[str, str] = Field(description="engine and library versions")

@@ -49,7 +49,7 @@ def pin_views(tables: Tables, chosen: Sequence[ChosenView], rules: TrainingRules
                 "ttl_s": ttl.total_seconds() if ttl is not None else None,
                 "columns": [list(pair) for pair in c.columns.items()],
                 "order": list(view.order_columns) if isinstance(view, TableView) else [],
-                "times": rules.times and not view.is_static,
+                "times": rules.times and not view.is_static and c.is_asked,
                 "skipping": sorted(c.skipping),
                 "since": c.since,
                 "last_event": "last_event_timestamp" if "last_event_timestamp" in view.times else None,
@@ -63,10 +63,16 @@ def pin_views(tables: Tables, chosen: Sequence[ChosenView], rules: TrainingRules
 
 def stored_rows(tables: Tables, pinned: Sequence[Mapping[str, Any]]) -> dict[str, int | None]:
     """How many rows each view has, as `heavy_keys` asks; None where the log alone does not say."""
-    return {_name(p): tables.row_count(p["table"], p["delta_version"]) for p in pinned}
+    return {view_name(p): tables.row_count(p["table"], p["delta_version"]) for p in pinned}
 
 
-def _name(pinned: Mapping[str, Any]) -> str:
+def view_called(pinned: Mapping[str, Any]) -> str:
+    """How columns about a joined view begin: with its role, where it has one."""
+    return f"{pinned['role']}__{pinned['view']}" if pinned.get("role") else str(pinned["view"])
+
+
+def view_name(pinned: Mapping[str, Any]) -> str:
+    """What a joined view is called in the join and in reports."""
     role = f"{pinned['role']}__" if pinned.get("role") else ""
     return f"{role}{pinned['view']}__v{pinned['version']}".replace(".", "_")
 
@@ -80,10 +86,10 @@ def joined_views(pinned: Sequence[Mapping[str, Any]], frames: Mapping[str, DataF
             if key != column:
                 frame = frame.withColumnRenamed(key, column)
         frame = in_order(frame, p.get("order", ()))
-        called = f"{p['role']}__{p['view']}" if p.get("role") else p["view"]
+        called = view_called(p)
         skipping = set(p.get("skipping") or ())
         plain = AsOfView(
-            name=_name(p),
+            name=view_name(p),
             frame=frame,
             keys=keys,
             columns={output: column for output, column in p["columns"] if output not in skipping},

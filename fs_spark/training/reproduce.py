@@ -14,9 +14,8 @@ from fs_spark.registry import RegistryState
 from fs_spark.tables import Tables
 from fs_spark.training.content import column_digests, digest_and_seen, digest_of
 from fs_spark.training.pinned import joined_views, pinned_frames, stored_rows
-from fs_spark.training.saved import TrainingSet, find_manifest, manifests, spine_of
+from fs_spark.training.saved import TrainingSet, find_manifest, joined_as, manifests, spine_of
 from fs_spark.training.statistics import heavy_keys, pruning_keys, pruning_of
-from fs_spark.transforms.as_of import as_of_join
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +108,7 @@ def reproduce_training_set(
         stored = joined_views(views, _frames_from_source(tables, state, manifest, only))
     counts = stored_rows(tables, views)
     heavy = heavy_keys(spine, stored, timestamp, spine_rows, stored=counts) if not from_source else []
-    rebuilt = as_of_join(spine, stored, timestamp=timestamp, pruning=pruning_of(seen), heavy=heavy)
+    rebuilt = joined_as(manifest, spine, stored, pruning=pruning_of(seen), heavy=heavy)
     log.info("%s: %d spine rows are joined with %d views", name, spine_rows, len(views))
     digest, rows = digest_of(rebuilt)
     others = _other_kernels(state, manifest) if from_source else []

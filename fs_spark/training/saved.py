@@ -16,8 +16,9 @@ from fs_spark.errors import FeatureNotFoundError, SchemaError, did_you_mean
 from fs_spark.tables import Tables
 from fs_spark.training.compare import TrainingSetDiff, describe, diff_manifests
 from fs_spark.training.manifest import read_manifest
+from fs_spark.training.on_demand import outputs_by_view, with_demanded
 from fs_spark.training.pinned import pinned_views
-from fs_spark.transforms.as_of import as_of_join
+from fs_spark.transforms.as_of import AsOfView, as_of_join
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +53,7 @@ class TrainingSet:
     @property
     def features(self) -> dict[str, list[str]]:
         """View -> its feature columns in `df`."""
-        return {f"{v['view']}__v{v['version']}": [out for out, _ in v["columns"]] for v in self.manifest["views"]}
+        return outputs_by_view(self.manifest)
 
     def to_pandas(self) -> pd.DataFrame:
         """All rows in memory, times in UTC; integers and booleans with nulls are of pandas' nullable types."""
@@ -119,8 +120,14 @@ def opened(tables: Tables, manifest: dict[str, Any]) -> TrainingSet:
     if content["keep"] == "rows":
         return TrainingSet(manifest["name"], tables.read(content["table"], content["delta_version"]), manifest, tables)
     spine = spine_of(tables, manifest)
-    joined = as_of_join(spine, pinned_views(tables, manifest), timestamp=manifest["timestamp"])
-    return TrainingSet(manifest["name"], joined, manifest, tables)
+    return TrainingSet(manifest["name"], joined_as(manifest, spine, pinned_views(tables, manifest)), manifest, tables)
+
+
+def joined_as(manifest: Mapping[str, Any], spine: DataFrame, views: Sequence[AsOfView], **how: Any) -> DataFrame:
+    """The rows that a manifest describes, of a spine and of views as they are joined."""
+    timestamp = manifest["timestamp"]
+    joined = as_of_join(spine, views, timestamp=timestamp, **how) if views else spine
+    return with_demanded(joined, manifest["spine"]["columns"], timestamp, manifest.get("on_demand", ()))
 
 
 def manifests(tables: Tables) -> dict[str, dict[str, Any]]:

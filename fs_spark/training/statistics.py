@@ -46,6 +46,8 @@ def heavy_keys(
     """Values of the views' shortest keys that have more than `rows` rows in the spine or in a view, with cuts of
     about equal weight. Small inputs are not looked at; `stored` are the views' row counts where they are known.
     """
+    if not views:
+        return []
     shortest = min((view.keys for view in views), key=len)
     inputs = [(spine, timestamp)] if spine_rows > rows else []
     for view in views:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -73,9 +73,13 @@ def write_readings(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def open_payments(
-    folder: Path, spark: SparkSession, payments: Sequence[dict[str, Any]], readings: Sequence[dict[str, Any]]
+    folder: Path,
+    spark: SparkSession,
+    payments: Sequence[dict[str, Any]],
+    readings: Sequence[dict[str, Any]],
+    files: Mapping[str, Any] | None = None,
 ) -> FeatureStore:
-    """A store with both sources, its views applied and materialized."""
+    """A store with both sources, its views applied and materialized; `files` are further ones of its configuration."""
     write_parquet(folder / "payments", "one.parquet", payments)
     write_readings(folder / "readings", readings)
     kinds = {name: kind for name, (kind, _) in {**KEYS, **TYPES}.items()}
@@ -95,7 +99,7 @@ def open_payments(
         "views/activity.yaml": ACTIVITY,
         "views/readings.yaml": READINGS,
     }  # fmt: skip
-    for name, text in conf.items():
+    for name, text in {**conf, **(files or {})}.items():
         path = folder / "conf" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump(text, sort_keys=False))

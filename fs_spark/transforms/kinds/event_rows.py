@@ -43,16 +43,17 @@ class _Evaluate:
     kept: tuple[str, ...]
     values: tuple[tuple[str, str], ...]
     columns: tuple[tuple[str, str], ...]
-    schema: pa.Schema
+    results: pa.Schema
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         parsed = [(name, parse_expression(text, columns=dict(self.columns))) for name, text in self.values]
         for batch in batches:
             given = {name: batch.column(name) for name, _ in self.columns if name in batch.schema.names}
             found = [expression.evaluate(given, rows=batch.num_rows) for _, expression in parsed]
-            arrays = [*(batch.column(name) for name in self.kept), *found]
-            cast = [array.cast(field.type) for array, field in zip(arrays, self.schema, strict=True)]
-            yield pa.RecordBatch.from_arrays(cast, schema=self.schema)
+            cast = [array.cast(field.type) for array, field in zip(found, self.results, strict=True)]
+            kept = [batch.schema.field(name) for name in self.kept]
+            arrays = [*(batch.column(name) for name in self.kept), *cast]
+            yield pa.RecordBatch.from_arrays(arrays, schema=pa.schema([*kept, *self.results]))
 
 
 def with_values(
@@ -64,12 +65,11 @@ def with_values(
         told = [f"{expression.spark_sql()} AS {quoted(name)}" for name, expression in parsed.items()]
         return _with_prefixes(rows, parsed.values()).selectExpr(*(quoted(name) for name in kept), *told)
     wanted = sorted({*kept, *(name for expression in parsed.values() for name in expression.columns)})
-    fields = [rows.schema[name] for name in kept]
-    schema = StructType(fields)
+    schema = StructType([rows.schema[name] for name in kept])
     for name, expression in parsed.items():
         schema = schema.add(name, column_type(expression.dtype))
-    arrow = pa.schema([(f.name, ARROW[f.dataType.simpleString()]) for f in schema.fields])
-    task = _Evaluate(tuple(kept), tuple(values.items()), tuple(columns.items()), arrow)
+    results = pa.schema([(name, ARROW[expression.dtype]) for name, expression in parsed.items()])
+    task = _Evaluate(tuple(kept), tuple(values.items()), tuple(columns.items()), results)
     return rows.select(*(F.col(quoted(name)) for name in wanted)).mapInArrow(task, schema)
 
 

@@ -1,0 +1,76 @@
+"""The verbs of views on the command line: features, plan, apply, materialize, rollback."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, Final
+
+from fs_spark.answers import Answer, Verbs
+from fs_spark.errors import RequestError
+from fs_spark.store import FeatureStore
+
+
+def _features(args: argparse.Namespace) -> Answer:
+    """Needs no store."""
+    from fs_spark.features.listing import catalogue_dicts, catalogue_text, chosen_features
+
+    try:
+        found = chosen_features(args.families)
+    except ValueError as fault:
+        raise RequestError(str(fault)) from fault
+    return {"features": catalogue_dicts(found)}, catalogue_text(found), 0
+
+
+def _changes(changes: Sequence[Any]) -> Answer:
+    text = "\n".join(f"{c.action:10} {c.view} v{c.version}" for c in changes) or "no view is defined"
+    return {"changes": [vars(c) for c in changes]}, text, 0
+
+
+def _plan(args: argparse.Namespace) -> Answer:
+    return _changes(FeatureStore.open(args.conf).plan())
+
+
+def _apply(args: argparse.Namespace) -> Answer:
+    return _changes(FeatureStore.open(args.conf).apply())
+
+
+def _materialize(args: argparse.Namespace) -> Answer:
+    report = FeatureStore.open(args.conf).materialize(args.views or None, full=args.full)
+    lines = [
+        f"{v.view:28} {v.units_changed:6} {v.unit}s written, {v.units_removed} removed  (Delta version {v.version})"
+        for v in report.views
+    ]
+    lines += [f"{n} tested dies of {p} are not on its wafer map" for p, n in report.dies_outside_map.items()]
+    lines += [f"{v.view:28} stays as it was: {v.stopped}" for v in report.views if v.stopped]
+    lines += [f"{v.view:28} warning: {warning}" for v in report.views for warning in v.warnings]
+    return report.to_dict(), "\n".join(lines), report.exit_code
+
+
+def _rollback(args: argparse.Namespace) -> Answer:
+    view = FeatureStore.open(args.conf).rollback(args.view, args.version)
+    return {"view": view.name, "version": view.version}, f"{view.name}: v{view.version} is promoted", 0
+
+
+VIEW_VERBS: Final[Verbs] = {
+    "features": (
+        _features,
+        "list the catalogue of features: unit, when it is null, source, cost",
+        "fs-spark features outcome_neighborhood wafer_values",
+        [("families", {"nargs": "*", "help": "default: all"})],
+    ),
+    "plan": (_plan, "show what apply would register", "fs-spark plan", []),
+    "apply": (_apply, "register new view versions", "fs-spark apply", []),
+    "materialize": (
+        _materialize,
+        "bring feature tables up to the ingested rows",
+        "fs-spark materialize die_neighborhood lot_so_far",
+        [("views", {"nargs": "*"}), ("--full", {"action": "store_true", "help": "recompute every lot"})],
+    ),
+    "rollback": (
+        _rollback,
+        "promote an older version of a view",
+        "fs-spark rollback die_neighborhood 1.0",
+        [("view", {}), ("version", {})],
+    ),
+}
