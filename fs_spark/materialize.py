@@ -178,6 +178,8 @@ def materialize(
     def one(view: View) -> ViewOutcome:
         log.info("view %d of %d: %s", chosen.index(view) + 1, len(chosen), view.qualified)
         reason = _held_by(view, {name: told.stopped for name, told in found.items() if told.stopped is not None})
+        if isinstance(view, TableView) and not view.is_fitted:
+            reason = f"it is not fitted yet. Hint: run `fs-spark fit {view.name}`, when its input has the rows"
         return run.view(view, full=full) if reason is None else _not_written(tables, view, reason)
 
     try:

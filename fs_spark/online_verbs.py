@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from datetime import datetime
 from typing import Any, Final
 
-from fs_spark.answers import Answer, Verbs, as_json
+from fs_spark.answers import Answer, Verbs, as_json, as_moment
 from fs_spark.errors import RequestError
 from fs_spark.store import FeatureStore
 
@@ -37,19 +36,9 @@ def _get(args: argparse.Namespace) -> Answer:
     request = _read(args.request) if args.request is not None else None
     with FeatureStore.open(args.conf).online() as reader:
         answers = reader.get(
-            args.service, keys, args.features or None, at=_moment(args.at), status=args.status, request=request,
+            args.service, keys, args.features or None, at=as_moment(args.at), status=args.status, request=request,
         )  # fmt: skip
     return {"rows": answers}, "\n".join(map(as_json, answers)), 0
-
-
-def _moment(text: str | None) -> datetime | None:
-    """A moment as people write it: 2025-03-03T12:00Z. Raises RequestError for what is none."""
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError as fault:
-        raise RequestError(f"{text!r} is not a moment. Hint: write it as 2025-03-03T12:00:00Z") from fault
 
 
 ONLINE_VERBS: Final[Verbs] = {

@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 from fs_spark.errors import ReproductionError
 from fs_spark.features.definition import View
 from fs_spark.features.engine import changed_kernels
+from fs_spark.features.read_view import fit_digest
 from fs_spark.features.table_view import UNIT_KEYS, TableView, ViewInput
 from fs_spark.features.view import FeatureView
 from fs_spark.registry import RegistryState
@@ -51,6 +52,11 @@ def rows_from_source(
     if moved:
         raise ReproductionError(
             f"{view.qualified}: what is used of {', '.join(moved)} is not what its rows were made with."
+            "\nHint: the registry table was changed; read it at an older version"
+        )
+    if made_from.get("fit") != fit_digest(view):
+        raise ReproductionError(
+            f"{view.qualified}: what was fitted for it is not what its rows were made with."
             "\nHint: the registry table was changed; read it at an older version"
         )
     bound = state.bindings.get((view.name, view.version), {})

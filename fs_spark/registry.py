@@ -17,7 +17,7 @@ from fs_spark import names as n
 from fs_spark.conflicts import SWAPS, pause
 from fs_spark.errors import ConfigError, FeatureNotFoundError, TableConflictError, did_you_mean
 from fs_spark.features.definition import View
-from fs_spark.features.read_view import read_view, with_about
+from fs_spark.features.read_view import fit_digest, read_view, with_about, with_fit
 from fs_spark.schemas import REGISTRY
 from fs_spark.tables import Tables
 from fs_spark.transforms.bindings import ProductBinding, read_binding
@@ -31,12 +31,13 @@ CONFIGURATION: Final = "configuration"
 BUCKETS: Final = "buckets"
 ABOUT: Final = "about"
 SOURCE: Final = "source"
+FIT: Final = "fit"
 _ALL: Final = "*"
 
 
 @dataclass(frozen=True)
 class Entry:
-    kind: Literal["view_version", "promotion", "binding", "configuration", "buckets", "about", "source"]
+    kind: Literal["view_version", "promotion", "binding", "configuration", "buckets", "about", "source", "fit"]
     view: str
     version: str
     product_id: str | None
@@ -151,8 +152,12 @@ class Registry:
             configuration=texts[-1] if texts else None,
             table_version=at,
         )
+        fits: dict[tuple[str, str], str] = {}
         for row in rows:
             key = (row["view"], row["version"])
+            if row["kind"] == FIT:  # the first one stands
+                fits.setdefault(key, row["body"])
+                continue
             if row["kind"] == CONFIGURATION:
                 continue
             if row["kind"] == BUCKETS:  # the first number stands
@@ -175,6 +180,8 @@ class Registry:
         for key, about in state.about.items():
             if key in state.versions and about:
                 state.versions[key] = with_about(state.versions[key], about)
+        for key, body in fits.items():
+            state.versions[key] = with_fit(state.versions[key], body)
         return state
 
     def add(self, state: RegistryState, entries: Sequence[Entry]) -> RegistryState:
@@ -256,6 +263,22 @@ class Registry:
             return [] if table in now.buckets else [Entry(BUCKETS, table, _ALL, None, "", str(wanted))]
 
         return self.extend(self.state(), decide).buckets[table]
+
+    def add_fit(self, view: View, digest: str, body: str) -> RegistryState:
+        """Keeps what was fitted for a view version, once.
+
+        Raises     TableConflictError where another job has fitted it meanwhile to other values
+        """
+
+        def decide(now: RegistryState) -> list[Entry]:
+            there = fit_digest(now.versions[(view.name, view.version)])
+            if there not in (None, digest):
+                raise TableConflictError(
+                    f"another job has fitted {view.qualified} meanwhile, which stands. Hint: fit a new version"
+                )
+            return [] if there else [Entry(FIT, view.name, view.version, None, digest, body)]
+
+        return self.extend(self.state(), decide)
 
     def bind(self, state: RegistryState, bindings: Sequence[Entry]) -> RegistryState:
         """Adds what view versions use of products, where they are not bound meanwhile."""

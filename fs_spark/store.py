@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fs_spark.features.service import Roles
     from fs_spark.features.spine import SpineRequest
     from fs_spark.features.view import FeatureView
+    from fs_spark.fits import FitReport
     from fs_spark.ingest.health import RepairReport
     from fs_spark.online import OnlineReader
     from fs_spark.online.export import ExportReport
@@ -145,6 +146,20 @@ class FeatureStore(TesterFiles):
         self.config.require("products", "units", "sources", "entities")
         self._warm(self._kernel_jobs)
         return materialize(self._tables, Registry(self._tables), self.config, views, full=full)
+
+    @on_workers
+    def fit(self, view: str) -> FitReport:
+        """Fits a registered view of kind `fitted` once, from the rows that its text names, as its input has them now.
+
+        The values are kept in the registry with the versions that they came from; its rows are made by `materialize`.
+
+        Raises     FeatureNotFoundError; RequestError for a view that is fitted already, or of which there are no rows;
+                   TableConflictError where another job fitted it meanwhile to other values. Nothing is written then
+        """
+        from fs_spark.fits import fit_view
+        from fs_spark.registry import Registry
+
+        return fit_view(self._tables, Registry(self._tables), view)
 
     @on_workers
     def spine(

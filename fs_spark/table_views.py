@@ -122,6 +122,7 @@ def materialize_table_view(
         "kernels": {view.kind: computation.revision},
         "watermark": reach.of_view(),
         "bound": reach.bound_us,
+        **({"fit": view.fit.digest} if view.fit is not None else {}),
     }
     if not full and made_from and made_from.get("sources") == versions and made_from["kernels"] == source["kernels"] \
             and made_from["bindings"] == digests:  # fmt: skip
@@ -131,7 +132,7 @@ def materialize_table_view(
         wanted = max((tables.row_count(t, v) or 0 for t, v in versions.items()), default=0)
         counted = registry.buckets(view.table, buckets_for(wanted))
     scope: Scope | None = None
-    same = made_from and made_from["kernels"] == source["kernels"] and made_from["bindings"] == digests
+    same = made_from and all(made_from.get(what) == source.get(what) for what in ("kernels", "bindings", "fit"))
     if same and not full:
         scope = _scope(tables, view, made_from, inputs, state, counted)
     log.info("%s: computing %s", view.qualified, "all units" if scope is None else "the units that changed")

@@ -1,4 +1,4 @@
-"""The verbs of views on the command line: features, plan, apply, materialize, rollback."""
+"""The verbs of views on the command line: features, plan, apply, fit, materialize, rollback."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, Final
 
-from fs_spark.answers import Answer, Verbs
+from fs_spark.answers import Answer, Verbs, as_moment
 from fs_spark.errors import RequestError
 from fs_spark.store import FeatureStore
 
@@ -47,6 +47,25 @@ def _materialize(args: argparse.Namespace) -> Answer:
     return report.to_dict(), "\n".join(lines), report.exit_code
 
 
+def _fit(args: argparse.Namespace) -> Answer:
+    store = FeatureStore.open(args.conf)
+    begin, end = as_moment(args.begin), as_moment(args.end)
+    if begin is None and end is None:
+        report = store.fit(args.view)
+        told = f"{report.view}: fitted from {report.rows} rows in {report.groups} groups, digest {report.digest}"
+        return report.to_dict(), f"{told}\nnext: fs-spark materialize {args.view}", 0
+    if begin is None or end is None:
+        raise RequestError("a fit has a beginning and an end. Hint: give both --from and --to")
+    from fs_spark.refit import write_refit
+
+    known = [version for name, version in store._state().versions if name == args.view]
+    file, version = write_refit(store.config.folder, args.view, known, begin, end)
+    text = (
+        f"{file}: version {version}\nnext: fs-spark apply, fs-spark fit {args.view}, fs-spark materialize {args.view}"
+    )
+    return {"file": str(file), "version": version}, text, 0
+
+
 def _rollback(args: argparse.Namespace) -> Answer:
     view = FeatureStore.open(args.conf).rollback(args.view, args.version)
     return {"view": view.name, "version": view.version}, f"{view.name}: v{view.version} is promoted", 0
@@ -61,6 +80,16 @@ VIEW_VERBS: Final[Verbs] = {
     ),
     "plan": (_plan, "show what apply would register", "fs-spark plan", []),
     "apply": (_apply, "register new view versions", "fs-spark apply", []),
+    "fit": (
+        _fit,
+        "fit a view once, from the rows that its text names; with a span write the text of its next version",
+        "fs-spark fit zscores\n  fs-spark fit zscores --from 2025-03-03T00:00Z --to 2025-03-10T00:00Z",
+        [
+            ("view", {}),
+            ("--from", {"dest": "begin", "metavar": "MOMENT", "help": "fit events from here on, as a new version"}),
+            ("--to", {"dest": "end", "metavar": "MOMENT", "help": "and before this"}),
+        ],
+    ),
     "materialize": (
         _materialize,
         "bring feature tables up to the ingested rows",

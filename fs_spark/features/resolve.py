@@ -17,6 +17,7 @@ from fs_spark.features.kinds.expressions import ExpressionsTransform
 from fs_spark.features.kinds.rolling import RollingTransform
 from fs_spark.features.kinds.statistics import StatisticFeature, expand, type_of
 from fs_spark.features.resolve_expressions import expressions_of, mark_used, on_demand_view
+from fs_spark.features.resolve_fits import fitted_features
 from fs_spark.features.resolve_inputs import Faults, Names, Path, inputs_of, near, visible_columns, with_meaning
 from fs_spark.features.shipped import SHIPPED_SOURCES
 from fs_spark.features.spans import micros
@@ -27,6 +28,7 @@ from fs_spark.features.texts import (
     ColumnsText,
     ExpressionsText,
     FeatureText,
+    FittedViewText,
     RollingText,
     ViewText,
 )
@@ -69,6 +71,8 @@ def resolve_view(text: ViewText, names: Names) -> tuple[TableView | None, list[t
             others = [one.knowledge for one in inputs[1:]]
             if _later("before_event", *others) == "before_event" and knowledge == "at_event":
                 knowledge = "before_event"
+    elif isinstance(transform, FittedViewText):
+        made, columns, notes = fitted_features(text, transform, inputs[0], used[0], faults)
     elif isinstance(transform, AgainstText):
         made, columns, notes = _comparisons(text, transform, entity, inputs, names, used, faults)
     else:

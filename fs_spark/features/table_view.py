@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from fs_spark.features.definition import FeatureNote, KnowledgeClass, View
 from fs_spark.features.kinds import Transform
 from fs_spark.features.kinds.expressions import ExpressionsTransform
+from fs_spark.features.kinds.fitted import Fit, FittedTransform
 from fs_spark.features.shipped import SHIPPED_SOURCES
 from fs_spark.features.types import ColumnType, KeyType
 
@@ -158,6 +159,19 @@ class TableView(View):
             bool(one.meaning.get("valid_to")) if isinstance(one, SourceInput) else "valid_to" in one.columns
             for one in self.inputs
         )
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether nothing has to be fitted before its rows can be computed."""
+        return not isinstance(self.transform, FittedTransform) or self.transform.fit is not None
+
+    @property
+    def fit(self) -> Fit | None:
+        """What was fitted for it."""
+        return self.transform.fit if isinstance(self.transform, FittedTransform) else None
+
+    def with_fit(self, fit: Fit) -> TableView:
+        return self.model_copy(update={"transform": self.transform.model_copy(update={"fit": fit})})
 
     @property
     def order_columns(self) -> dict[str, ColumnType]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from fs_spark.features.definition import CLASS_OF, VIEW_NAME
 from fs_spark.features.expectations import Expectation
 from fs_spark.features.kinds.against import ComparisonsText
+from fs_spark.features.kinds.fitted import FittedText, FitText
 from fs_spark.features.kinds.statistics import StatisticsText
 from fs_spark.features.one_or_more import Names
 from fs_spark.features.spans import LONGEST, Span
@@ -176,8 +177,23 @@ class AgainstText(_One):
     revisions: Literal["all", "first"] = "all"
 
 
+class FittedViewText(Part):
+    """Reads a view of events; `fit` names the rows that its values are fitted from, once."""
+
+    kind: Literal["fitted"]
+    view: str
+    by: dict[str, str] = {}
+    fit: FitText
+    revisions: Literal["all", "first"] = "all"
+
+    @property
+    def inputs(self) -> tuple[InputText, ...]:
+        return (InputText(view=self.view, by=self.by),)
+
+
 TransformText = Annotated[
-    AgainstText | ColumnsText | ExpressionsText | RollingText | AggregateText, Field(discriminator="kind")
+    AgainstText | ColumnsText | ExpressionsText | FittedViewText | RollingText | AggregateText,
+    Field(discriminator="kind"),
 ]
 
 
@@ -205,7 +221,7 @@ class BinsText(Part):
 
 
 _ENTRIES: Final[dict[Any, type[BaseModel]]] = {
-    "rolling": StatisticsText, "aggregate": StatisticsText, "against": ComparisonsText,
+    "rolling": StatisticsText, "aggregate": StatisticsText, "against": ComparisonsText, "fitted": FittedText,
 }  # fmt: skip
 """What an entry of `features` is, by the kind of view; FeatureText for the others."""
 

@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame
 
 from fs_spark import names as n
 from fs_spark.errors import RequestError, RetentionError
+from fs_spark.leaks.fits import check_fits
 from fs_spark.leaks.future import check_future
 from fs_spark.leaks.label import check_label
 from fs_spark.leaks.on_demand import check_on_demand
@@ -58,6 +59,8 @@ class Known:
     """Features that were computed from what the join gave, as the manifest has them."""
     read: list[AsOfView] = field(default_factory=list)
     """The views with what these read."""
+    joined: list[AsOfView] = field(default_factory=list)
+    """The views of a manifest, each as it was joined."""
 
 
 def check(
@@ -81,6 +84,7 @@ def check(
               later tests among the ingested rows: features must keep their bits
     label     features equal to the label, one-to-one with it, of an implausible AUC, or null by it. Of a TrainingSet
               its features; else every column but the label, the time, the views' keys and the named times
+    fit       every row whose time is before what was fitted for its features was known, or whose row was fitted
     times     every row whose named event or availability is after its time; of the sample, the chosen rows'
 
     Grain      nothing is written; the driver holds the sample, its keys' rows and a share of the columns
@@ -113,6 +117,8 @@ def check(
         )
     if known.views:
         _check_join(given, time, known.views, chosen, findings, origin)
+    if isinstance(training_set, TrainingSet) and store is not None and known.joined:
+        check_fits(training_set.df, time, known.joined, training_set.manifest, store._state(), findings)
     if known.on_demand:
         _check_on_demand(given, time, known, chosen, findings)
     return findings.report()
@@ -186,9 +192,10 @@ def _add_manifest(known: Known, manifest: dict[str, Any], store: FeatureStore | 
         return
     try:
         frames = pinned_frames(store._tables, manifest["views"])
+        known.joined = joined_views(manifest["views"], frames)
         known.views.extend(one for view in joined_views(asked, frames) for one in view.by_column())
         if manifest.get("on_demand"):
-            known.read = [one for view in joined_views(manifest["views"], frames) for one in view.by_column()]
+            known.read = [one for view in known.joined for one in view.by_column()]
             known.on_demand = list(manifest["on_demand"])
     except RetentionError as gone:
         for check in ("oracle", "future at the join"):

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from fs_spark.errors import LeakageError
 
-Kind = Literal["oracle", "future", "source", "label", "times"]
+Kind = Literal["oracle", "future", "source", "label", "times", "fit", "fitted"]
 
 _MOST_NAMED: Final = 5
 
@@ -21,6 +21,8 @@ class Leak:
     future   the value changes with view rows or tests that lie after the row's time
     source   the view's stored row is not what its ingested rows give
     label    the feature, or where it is null, tells the label
+    fit      the row's time is before what was fitted for its features was known
+    fitted   the row that was chosen is one of those that were fitted
     times    a row was chosen whose event or availability is after the row's time
     """
 

@@ -12,7 +12,7 @@ _RULES: Final = (
     "boundary", "availability", "offset_s", "ttl_s", "times", "by", "order", "skipping", "since", "last_event",
     "valid_to", "values", "reads", "brought",
 )  # fmt: skip
-_VERSIONS: Final = ("definition_hash", "delta_version", "bindings", "sources", "kernels")
+_VERSIONS: Final = ("definition_hash", "delta_version", "bindings", "sources", "kernels", "fit")
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ class ViewPart(_Part):
     since: str | None = Field(default=None, description="output: seconds from the last event of a state to T")
     last_event: str | None = Field(default=None, description="column that stands for the event in TTL and age")
     valid_to: str | None = Field(default=None, description="column with the end of a row's validity")
+    fit: str | None = Field(default=None, description="digest of what was fitted for the view, in the registry")
     watermark_us: int | None = Field(default=None, description="how far the view's rows reach, in microseconds")
     bound_us: int | None = Field(default=None, description="the least watermark of states that it reads at an event")
 

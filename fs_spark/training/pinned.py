@@ -54,6 +54,7 @@ def pin_views(tables: Tables, chosen: Sequence[ChosenView], rules: TrainingRules
                 "since": c.since,
                 "last_event": "last_event_timestamp" if "last_event_timestamp" in view.times else None,
                 "valid_to": "valid_to" if "valid_to" in view.times else None,
+                "fit": made_from.get("fit"),
                 "watermark_us": made_from.get("watermark"),
                 "bound_us": made_from.get("bound"),
             }

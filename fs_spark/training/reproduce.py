@@ -73,6 +73,7 @@ def _frames_from_source(
             "sources": pinned["sources"],
             "watermark": pinned.get("watermark_us"),
             "bound": pinned.get("bound_us"),
+            "fit": pinned.get("fit"),
         }
         frames[pinned["table"]] = rows_from_source(tables, state, view, made_from, only)
     return frames

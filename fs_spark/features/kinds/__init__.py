@@ -10,9 +10,15 @@ from fs_spark.features.kinds.against import AgainstTransform
 from fs_spark.features.kinds.aggregate import AggregateTransform
 from fs_spark.features.kinds.columns import ColumnsTransform
 from fs_spark.features.kinds.expressions import ExpressionsTransform
+from fs_spark.features.kinds.fitted import FittedTransform
 from fs_spark.features.kinds.rolling import RollingTransform
 
 Transform = Annotated[
-    AgainstTransform | ColumnsTransform | ExpressionsTransform | RollingTransform | AggregateTransform,
+    AgainstTransform
+    | ColumnsTransform
+    | ExpressionsTransform
+    | FittedTransform
+    | RollingTransform
+    | AggregateTransform,
     Field(discriminator="kind"),
 ]

@@ -15,6 +15,7 @@ COMPUTATIONS: Final[dict[str, Computation]] = {
     "against": AGAINST,
     "columns": EVENTS,
     "expressions": EVENTS,
+    "fitted": EVENTS,
     "rolling": STATES,
     "aggregate": STATES,
 }

@@ -13,9 +13,11 @@ from pyspark.sql.window import Window
 from fs_spark import names as n
 from fs_spark.features.kinds.columns import ColumnsTransform
 from fs_spark.features.kinds.expressions import ExpressionsTransform
+from fs_spark.features.kinds.fitted import FittedTransform
 from fs_spark.features.table_view import ORDER_OF, TableView, ViewInput
 from fs_spark.transforms.as_of import AsOfView, as_of_join
 from fs_spark.transforms.kinds.event_rows import VALID_TO, as_rows_of, quoted, shown, visible_columns, with_values
+from fs_spark.transforms.kinds.fitted import with_fit
 from fs_spark.transforms.ordering import in_order
 
 _THERE: Final = "__there"
@@ -47,7 +49,7 @@ def joined_events(frames: Sequence[DataFrame], view: TableView) -> DataFrame:
     first, rest = view.inputs[0], view.inputs[1:]
     assert isinstance(first, ViewInput)
     transform = view.transform
-    assert isinstance(transform, (ColumnsTransform, ExpressionsTransform))
+    assert isinstance(transform, (ColumnsTransform, ExpressionsTransform, FittedTransform))
     identity = [*first.keys] if view.is_static else [*first.keys, n.EVENT_TIMESTAMP, n.SEQUENCE, *first.order]
     base = frames[0]
     tied = not (view.is_static or first.is_state or first.order)  # a source without an order has equal instants
@@ -68,11 +70,7 @@ def joined_events(frames: Sequence[DataFrame], view: TableView) -> DataFrame:
     later = [(k, one) for k, one in enumerate(rest, 1) if isinstance(one, ViewInput) and one.match != "event"]
     if later:
         rows = _as_of(rows, [(k, frames[k], one) for k, one in later], first)
-    values = (
-        {f"__out_{name}": quoted(shown(first, column)) for name, column in transform.picks}
-        if isinstance(transform, ColumnsTransform)
-        else {f"__out_{name}": text for name, text in transform.values}
-    )
+    values = [f"__out_{name}" for name in view.columns]
     kept = [
         *identity,
         n.EVENT_TIMESTAMP,
@@ -88,13 +86,27 @@ def joined_events(frames: Sequence[DataFrame], view: TableView) -> DataFrame:
     }
     rows = rows.withColumns({name: F.col(quoted(key)) for name, key in left.items()}) if left else rows
     rows = rows.select("*", *(F.col(quoted(shown(first, column))).alias(name) for name, column in by.items()))
-    found = with_values(rows, values, visible_columns(view), list(dict.fromkeys([*kept, *by])))
+    found = _valued(rows, view, list(dict.fromkeys([*kept, *by])))
     if not view.is_static:
         compared = [*values, *([VALID_TO] if view.has_validity else [])]
         found = _changes(
             found, identity, compared, first_alone=transform.revisions == "first", content=_CONTENT if tied else None
         )
     return as_rows_of(view, found)
+
+
+def _valued(rows: DataFrame, view: TableView, kept: Sequence[str]) -> DataFrame:
+    """`kept` columns and the view's values, behind a mark so that they may be called like columns of the rows."""
+    transform = view.transform
+    if isinstance(transform, FittedTransform):
+        return with_fit(rows, transform, kept)
+    if isinstance(transform, ColumnsTransform):
+        first = view.inputs[0]
+        values = {f"__out_{name}": quoted(shown(first, column)) for name, column in transform.picks}
+    else:
+        assert isinstance(transform, ExpressionsTransform)
+        values = {f"__out_{name}": text for name, text in transform.values}
+    return with_values(rows, values, visible_columns(view), kept)
 
 
 def _given(one: ViewInput) -> list[str]:
