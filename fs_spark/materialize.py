@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
@@ -177,10 +177,13 @@ def materialize(
 
     def one(view: View) -> ViewOutcome:
         log.info("view %d of %d: %s", chosen.index(view) + 1, len(chosen), view.qualified)
-        reason = _held_by(view, {name: told.stopped for name, told in found.items() if told.stopped is not None})
+        stopped = _held_by(view, {name for name, told in found.items() if told.stopped is not None})
+        waiting = _held_by(view, {name for name, told in found.items() if told.waiting is not None})
         if isinstance(view, TableView) and not view.is_fitted:
-            reason = f"it is not fitted yet. Hint: run `fs-spark fit {view.name}`, when its input has the rows"
-        return run.view(view, full=full) if reason is None else _not_written(tables, view, reason)
+            waiting = f"it is not fitted yet. Hint: run `fs-spark fit {view.name}`, when its input has the rows"
+        if stopped is None and waiting is None:
+            return run.view(view, full=full)
+        return _not_written(tables, view, stopped, waiting if stopped is None else None)
 
     try:
         for level in in_levels(chosen):
@@ -211,7 +214,7 @@ def _check_measured(run: _Run, chosen: Sequence[View]) -> None:
     check_units(run.snapshot, measured, run.config)
 
 
-def _held_by(view: View, held: Mapping[str, str]) -> str | None:
+def _held_by(view: View, held: Collection[str]) -> str | None:
     """Why a view cannot be written: an input of it was not."""
     for one in view.inputs if isinstance(view, TableView) else ():
         if isinstance(one, ViewInput) and f"{one.name}__v{one.version}" in held:
@@ -219,7 +222,8 @@ def _held_by(view: View, held: Mapping[str, str]) -> str | None:
     return None
 
 
-def _not_written(tables: Tables, view: View, reason: str) -> ViewOutcome:
-    log.error("%s: not written: %s", view.qualified, reason)
+def _not_written(tables: Tables, view: View, stopped: str | None, waiting: str | None) -> ViewOutcome:
+    log.log(logging.WARNING if stopped is None else logging.ERROR, "%s: not written: %s", view.qualified,
+            stopped or waiting)  # fmt: skip
     version = tables.version(view.table) if tables.exists(view.table) else -1
-    return replace(ViewOutcome(view.qualified, view.table, 0, 0, 0, version, "unit"), stopped=reason)
+    return replace(ViewOutcome(view.qualified, view.table, 0, 0, 0, version, "unit"), stopped=stopped, waiting=waiting)

@@ -26,6 +26,9 @@ class ViewOutcome:
     stopped: str | None = None
     """Why the rows of before stay in force, where they do."""
 
+    waiting: str | None = None
+    """Why it has no new rows yet: it, or a view that it reads, is not fitted."""
+
     @property
     def is_computed(self) -> bool:
         """Whether rows were computed anew, be they others or not."""

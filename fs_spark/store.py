@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from fs_spark import names as n
 from fs_spark.config import Configuration, load_configuration
-from fs_spark.errors import FeatureNotFoundError, RequestError, SchemaError, did_you_mean, without_secrets, zone_hint
+from fs_spark.errors import FeatureNotFoundError, RequestError, SchemaError, without_secrets, zone_hint
+from fs_spark.features.service import AskedFeatures, Features, named_service
 from fs_spark.on_workers import on_workers
 from fs_spark.tester_files import TesterFiles
 
@@ -193,8 +193,8 @@ class FeatureStore(TesterFiles):
     @on_workers
     def training_set(
         self,
-        spine: DataFrame | pd.DataFrame | PinnedTable,
-        features: Sequence[str | Mapping[str, Any]] | str,
+        spine: DataFrame | pd.DataFrame | PinnedTable | SpineRequest | LabelRequest,
+        features: Features,
         *,
         name: str,
         timestamp: str = n.EVENT_TIMESTAMP,
@@ -209,42 +209,36 @@ class FeatureStore(TesterFiles):
         "nulls": "skip"}`. `roles` say which columns hold the keys of a view in a role: with
         `{"payer": {"customer_id": "payer_id"}}` there is `payer.customer_activity:count_30d`, called
         `payer__count_30d`. `rules` change the join view by view (offset, ttl, availability) and say what is kept of
-        the result.
+        the result. A question (`SpineRequest`, `LabelRequest`) stands for its spine, with the columns that the views
+        are keyed by.
 
         Grain      one row per spine row; the spine's columns untouched, features after them
-        Raises     SchemaError for a spine without a key or with naive times, FeatureNotFoundError, RequestError;
-                   TableConflictError where the name holds other content. Nothing is half-written
+        Raises     SchemaError for a spine without a key or with naive times, FeatureNotFoundError; RequestError, also
+                   for a service of which nothing can be known where a question is asked; TableConflictError where the
+                   name holds other content. Nothing is half-written
         """
-        from fs_spark.training import PinnedTable, TrainingRules, build_training_set
+        from fs_spark.features.labels import LabelRequest
+        from fs_spark.features.spine import SpineRequest
+        from fs_spark.training import PinnedTable, TrainingRules, build_training_set, choose_views
 
-        references = self._references(features)
+        asked, state = self._asked_features(features), self._state()
+        named = {**asked.roles, **(roles or {})}
+        if isinstance(spine, LabelRequest):
+            spine = self.spine(spine)
+        elif isinstance(spine, SpineRequest):
+            parts = {part: choose_views(given, state, roles=named).views for part, given in asked.parts.items()}
+            spine = self._asked(spine, parts)
         frame = spine if isinstance(spine, PinnedTable) else self._spine_frame(spine, timestamp)
         return build_training_set(
-            self._tables, self._state(), frame, references, name=name, timestamp=timestamp, prefix=prefix,
-            rules=rules or TrainingRules(), roles={**self._roles(features), **(roles or {})},
+            self._tables, state, frame, asked.references, name=name, timestamp=timestamp, prefix=prefix,
+            rules=rules or TrainingRules(), roles=named,
         )  # fmt: skip
 
-    def _references(self, features: Sequence[str | Mapping[str, Any]] | str) -> list[Any]:
-        texts = re.split(r"[,\s]+", features.strip()) if isinstance(features, str) else features
-        return [
-            reference
-            for text in texts
-            for reference in (self._service_features(text) if isinstance(text, str) and ":" not in text else (text,))
-        ]
-
-    def _roles(self, features: Sequence[str | Mapping[str, Any]] | str) -> dict[str, Mapping[str, str]]:
-        """The roles of the services among the references."""
-        texts = re.split(r"[,\s]+", features.strip()) if isinstance(features, str) else features
-        services = [self.config.services[t] for t in texts if isinstance(t, str) and t in self.config.services]
-        return {role: by for service in services for role, by in service.roles.items()}
-
-    def _service_features(self, name: str) -> tuple[Any, ...]:
-        self.config.require("services")
-        if name not in self.config.services:
-            raise FeatureNotFoundError(
-                f"service {name!r} is not configured.\n{did_you_mean(name, self.config.services)}"
-            )
-        return self.config.services[name].features
+    def _asked_features(self, features: Features) -> AskedFeatures:
+        asked = AskedFeatures.of(features, self.config.services)
+        if asked.services:
+            self.config.require("services")
+        return asked
 
     def _spine_frame(self, spine: DataFrame | pd.DataFrame, timestamp: str) -> DataFrame:
         import pandas as pd
@@ -299,7 +293,8 @@ class FeatureStore(TesterFiles):
         """
         from fs_spark.online.export import export_service
 
-        self._service_features(service)
+        self.config.require("services")
+        named_service(service, self.config.services)
         return export_service(
             self._tables, self._state(), self.config.services[service], self.config.online_url,
             mode=self.config.store.online_mode, at=at,

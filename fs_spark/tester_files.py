@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
     from fs_spark.features.spine import SpineRequest
     from fs_spark.ingest import IngestReport
+    from fs_spark.registry import RegistryState
     from fs_spark.tables import Tables
+    from fs_spark.training import ChosenView
+
+log = logging.getLogger(__name__)
 
 
 class TesterFiles:
@@ -30,6 +35,8 @@ class TesterFiles:
         def _tables(self) -> Tables: ...
 
         def _warm(self, jobs: Callable[[], Iterable[str]]) -> None: ...
+
+        def _state(self) -> RegistryState: ...
 
         def table(self, name: str, *, version: int | None = None) -> DataFrame: ...
 
@@ -70,6 +77,33 @@ class TesterFiles:
                     f"nothing was ingested of insertion {insertion!r}.\n{did_you_mean(insertion, known)}"
                 )
         return spine_of(self.table(n.DIE_TESTS), request, columns=columns)
+
+    def _asked(self, request: SpineRequest, named: Mapping[str, Sequence[ChosenView]]) -> DataFrame:
+        """The spine of a question with the columns that views are keyed by; `named` are services and their views.
+
+        Raises     RequestError for a service whose features would all be null
+        """
+        from fs_spark.features.shipped import ATTEMPTS
+        from fs_spark.unanswerable import unanswerable
+
+        chosen = [one for views in named.values() for one in views]
+        keys = dict.fromkeys(key for one in chosen for key in one.keys)
+        own = n.LOT_KEYS if request.of_lots else n.DIE_KEYS
+        columns = [key for key in keys if key not in own and key in ATTEMPTS.known_before]
+        spine = self._spine_of_tests(request, columns)
+        ingested = {row[0] for row in self.table(n.WAFER_RUNS).select(n.INSERTION).distinct().collect()}
+        reasons = unanswerable(self._tables, self._state(), [one.view for one in chosen], request, ingested)
+        for name, views in named.items():
+            told = {one.label: reasons.get(one.view.qualified) for one in views}
+            if all(told.values()):
+                lines = "\n".join(f"- {view}: {reason}" for view, reason in told.items())
+                raise RequestError(
+                    f"{name} can tell nothing about this question:\n{lines}\n"
+                    "Hint: ask about another insertion, or for views of an earlier one"
+                )
+        for view, reason in reasons.items():
+            log.warning("no feature of %s can be known: %s", view, reason)
+        return spine
 
     def _counted(self, table: str, rows: DataFrame) -> DataFrame:
         """Of an ingested table the rows of kept files; those of dies with the numbers of their attempts."""

@@ -58,16 +58,16 @@ def _train(args: argparse.Namespace) -> Answer:
         times=args.times,
         keep=args.keep,
     )
+    spine: DataFrame | SpineRequest
     if args.spine is not None:
         spine, store = _from_file(store, Path(args.spine))
     else:
         negatives = NegativeSampling(args.negatives, args.seed) if args.negatives is not None else None
         split = GroupSplit(args.split, _SHARES, args.seed) if args.split is not None else None
-        spine = store.spine(
-            SpineRequest(
-                args.question, args.label, args.insertion, args.earlier_insertion, negatives=negatives, split=split
-            )
-        )
+        spine = SpineRequest(
+            args.question, args.label, args.insertion, args.earlier_insertion, attempts=args.attempts,
+            negatives=negatives, split=split,
+        )  # fmt: skip
     built = store.training_set(
         spine, " ".join(args.features), name=args.name, timestamp=args.timestamp, prefix=args.prefix, rules=rules
     )
@@ -111,8 +111,8 @@ TRAINING_VERBS: Final[Verbs] = {
         _train,
         "join features to a spine and save the training set",
         "fs-spark train bin_model --spine spine.parquet die_neighborhood:fail__neighbor_frac device_v2_0\n"
-        "  fs-spark train next_test device_v2_0 --question next_insertion --insertion 2 --earlier-insertion 1 "
-        "--split lot",
+        "  fs-spark train next_test device_v2_1 --question next_insertion --insertion 2 --earlier-insertion 1 "
+        "--attempts first --split lot",
         [
             ("name", {}),
             ("features", {"nargs": "+", "help": "view:feature, view__v1.0:feature, or a service"}),
@@ -121,6 +121,14 @@ TRAINING_VERBS: Final[Verbs] = {
             ("--label", {"help": f"of the question: {', '.join(DIE_LABELS)}; of a lot: {', '.join(LOT_LABELS)}"}),
             ("--insertion", {"default": "1", "help": "the insertion that is predicted (default: %(default)s)"}),
             ("--earlier-insertion", {"help": "the insertion that is wholly known"}),
+            (
+                "--attempts",
+                {
+                    "choices": ["first", "final", "all"],
+                    "help": "of each die; first, where views are keyed "
+                    "by what is known of an attempt, such as its tester",
+                },
+            ),
             ("--negatives", {"type": float, "help": "share of the passes that is kept, with weights"}),
             ("--split", {"choices": ["lot", "wafer"], "help": "adds a column with train, validation and test"}),
             ("--seed", {"type": int, "default": 0}),

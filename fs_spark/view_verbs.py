@@ -43,6 +43,7 @@ def _materialize(args: argparse.Namespace) -> Answer:
     ]
     lines += [f"{n} tested dies of {p} are not on its wafer map" for p, n in report.dies_outside_map.items()]
     lines += [f"{v.view:28} stays as it was: {v.stopped}" for v in report.views if v.stopped]
+    lines += [f"{v.view:28} waits: {v.waiting}" for v in report.views if v.waiting]
     lines += [f"{v.view:28} warning: {warning}" for v in report.views for warning in v.warnings]
     return report.to_dict(), "\n".join(lines), report.exit_code
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,12 @@ INGESTED = ("files", "wafer_runs", "die_tests", "tests", "test_results")
 VIEWS = ("die_geometry", "die_measured", "die_neighborhood", "lot_so_far")
 
 
-def new_folder(folder: Path) -> Path:
-    """A store's folder with the shipped configuration; the tables go to `folder`/store."""
+def new_folder(folder: Path, views: Sequence[str] | None = VIEWS) -> Path:
+    """A store's folder with the shipped configuration, of its views these (None: all); tables go to `folder`/store."""
     shutil.copytree(CONF, folder / "conf", ignore=shutil.ignore_patterns("__*"))
+    for file in (folder / "conf" / "views").iterdir():
+        if views is not None and file.stem not in views:
+            file.unlink()
     return folder
 
 

@@ -39,7 +39,8 @@ def expressions_of(
             entries.append((place, one.name, one.expression, FeatureNote(description=one.description, unit=one.unit)))
     plain = FeatureNote()
     if text.terms is not None:
-        entries += [(("terms",), name, made, plain) for name, made in terms(text.terms.degree, text.terms.of)]
+        made_of = terms(text.terms.degree, text.terms.of)
+        entries += [(("terms",), name, made, FeatureNote(description=made)) for name, made in made_of]
     for name, bins in text.bins.items():
         edges = ", ".join(repr(edge) for edge in bins.edges)
         entries.append((("bins", name), name, f"bin({bins.of}, {edges})", plain))

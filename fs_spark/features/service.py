@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_serializer, model_validator
 
+from fs_spark.errors import FeatureNotFoundError, did_you_mean
 from fs_spark.features.definition import VIEW_NAME
 
 _REFERENCE: Final = re.compile(
@@ -108,3 +110,50 @@ class FeatureService(BaseModel):
                 f"{unknown[0]}_id}}}}"
             )
         return self
+
+
+Features = Sequence[str | Mapping[str, Any]] | str
+"""References and names of services, as a list or as one text with blanks or commas between them."""
+
+
+def named_service(name: str, services: Mapping[str, FeatureService]) -> FeatureService:
+    """Raises FeatureNotFoundError with the nearest name."""
+    if name not in services:
+        raise FeatureNotFoundError(f"service {name!r} is not configured.\n{did_you_mean(name, services)}")
+    return services[name]
+
+
+@dataclass(frozen=True)
+class AskedFeatures:
+    """What features are asked for: references alone, and those of services."""
+
+    single: tuple[Any, ...]
+    services: tuple[FeatureService, ...]
+    references: tuple[Any, ...]
+    """All of them, in the order in which they were asked for."""
+
+    @classmethod
+    def of(cls, features: Features, services: Mapping[str, FeatureService]) -> AskedFeatures:
+        """Raises FeatureNotFoundError for a service that is not configured."""
+        texts = re.split(r"[,\s]+", features.strip()) if isinstance(features, str) else list(features)
+        single, named, references = [], [], list[Any]()
+        for text in texts:
+            if isinstance(text, str) and ":" not in text:
+                service = named_service(text, services)
+                named.append(service)
+                references += service.features
+            else:
+                single.append(text)
+                references.append(text)
+        return cls(tuple(single), tuple(named), tuple(references))
+
+    @property
+    def roles(self) -> dict[str, Mapping[str, str]]:
+        """The roles of the services."""
+        return {role: by for service in self.services for role, by in service.roles.items()}
+
+    @property
+    def parts(self) -> dict[str, tuple[Any, ...]]:
+        """The references of each service, and of what is asked for beside them."""
+        found = {f"service {service.name}": tuple(service.features) for service in self.services}
+        return found | ({"what is asked for": self.single} if self.single else {})

@@ -237,6 +237,12 @@ def _by(role: str | None, view: View, roles: Roles) -> dict[str, str]:
 def require_materialized(tables: Tables, chosen: Sequence[ChosenView]) -> None:
     """Raises RequestError that lists the views which were never materialized."""
     missing = [c.view.qualified for c in chosen if not tables.exists(c.view.table)]
+    fits = [c.view.name for c in chosen if isinstance(c.view, TableView) and not c.view.is_fitted]
+    if missing and fits:
+        raise RequestError(
+            f"never materialized: {', '.join(missing)}; of these not fitted: {', '.join(fits)}. Hint: run "
+            f"`fs-spark fit {fits[0]}`, then `fs-spark materialize {' '.join(missing)}`"
+        )
     if missing:
         raise RequestError(
             f"never materialized: {', '.join(missing)}. Hint: run `fs-spark materialize {' '.join(missing)}` first"

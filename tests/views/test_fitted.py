@@ -88,13 +88,13 @@ def world(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Worl
 
 def test_a_view_that_is_not_fitted_is_not_written_and_says_so(world: World) -> None:
     told = {view.view: view for view in world.first.views}
-    assert world.first.exit_code == 4
+    assert world.first.exit_code == 0
     assert (
-        told["scores__v1.0"].stopped
+        told["scores__v1.0"].waiting
         == "it is not fitted yet. Hint: run `fs-spark fit scores`, when its input has the rows"
     )
-    assert told["over__v1.0"].stopped == "its input scores__v1.0 was not written"
-    assert told["paid__v1.0"].stopped is None
+    assert told["over__v1.0"].waiting == "its input scores__v1.0 was not written"
+    assert told["paid__v1.0"].waiting is None
     assert told["paid__v1.0"].units_changed > 0
 
 
