@@ -13,11 +13,12 @@ from typing import Final
 from fs_spark.binding import bind_products, check_units, count_outside
 from fs_spark.config import Configuration
 from fs_spark.conflicts import SWAPS, pause
-from fs_spark.errors import ConfigError, RequestError, TableConflictError
+from fs_spark.errors import ConfigError, FsSparkError, RequestError, TableConflictError
 from fs_spark.features.definition import View
 from fs_spark.features.shipped import SHIPPED_SOURCES
 from fs_spark.features.table_view import SourceInput, TableView, ViewInput
 from fs_spark.features.view import FeatureView
+from fs_spark.functions import raise_of_function
 from fs_spark.outcomes import MaterializeReport, ViewOutcome
 from fs_spark.registry import Registry, RegistryState
 from fs_spark.shared_passes import SharedPasses
@@ -141,7 +142,17 @@ class _Run:
         assert isinstance(view, TableView)
         versions: Callable[[], Mapping[str, int]] = lambda: self.snapshot.versions  # noqa: E731
         inputs = inputs_of(self.tables, view, self.sources, versions)
-        return materialize_table_view(self.tables, self.registry, self.state, view, inputs, self.passes, full=full)
+        if full and not view.is_repeatable:
+            log.warning("%s: its function is not repeatable, so that only the units that changed are computed",
+                        view.qualified)  # fmt: skip
+            full = False
+        try:
+            return materialize_table_view(self.tables, self.registry, self.state, view, inputs, self.passes, full=full)
+        except FsSparkError:
+            raise
+        except Exception as fault:
+            raise_of_function(view, fault)
+            raise
 
 
 def _check_reading(view: TableView, one: SourceInput, now: dict[str, object]) -> None:

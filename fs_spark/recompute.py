@@ -54,6 +54,11 @@ def rows_from_source(
             f"{view.qualified}: what is used of {', '.join(moved)} is not what its rows were made with."
             "\nHint: the registry table was changed; read it at an older version"
         )
+    if not view.is_repeatable:
+        raise ReproductionError(
+            f"{view.qualified}: its function is not repeatable, so that nobody can compute its rows again."
+            "\nHint: reproduce it from the feature tables (without --from-source)"
+        )
     if made_from.get("fit") != fit_digest(view):
         raise ReproductionError(
             f"{view.qualified}: what was fitted for it is not what its rows were made with."

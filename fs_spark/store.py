@@ -101,11 +101,16 @@ class FeatureStore(TesterFiles):
     def plan(self) -> list[Change]:
         """What `apply` would register.
 
-        Raises     ConfigError for every fault of the configuration, or a definition that changed under its version
+        Raises     ConfigError for every fault of the configuration and of the code that views call, or a definition
+                   that changed under its version
         """
         self.config.require()
+        from fs_spark.functions import check_functions
+
         state = self._state()
-        return state.plan(self.config.resolved(state.registered))
+        views = self.config.resolved(state.registered)
+        check_functions(views)
+        return state.plan(views)
 
     def apply(self) -> list[Change]:
         """Registers and promotes new view versions, and binds the products that have rows to them.
@@ -114,6 +119,7 @@ class FeatureStore(TesterFiles):
         """
         self.config.require()
         from fs_spark.binding import new_bindings
+        from fs_spark.functions import check_functions
         from fs_spark.registry import Entry, Registry
         from fs_spark.snapshot import Snapshot
 
@@ -125,8 +131,10 @@ class FeatureStore(TesterFiles):
         registry = Registry(self._tables, since=self._since)
         state = registry.state()
         sources = {name: source.model_dump_json() for name, source in self.config.sources.items()}
+        views = self.config.resolved(state.registered)
+        check_functions(views)
         _, changes = registry.register(
-            state, self.config.resolved(state.registered), configuration=self.config.ingest_text(), bindings=bindings,
+            state, views, configuration=self.config.ingest_text(), bindings=bindings,
             sources=sources,
         )  # fmt: skip
         return changes

@@ -35,6 +35,7 @@ class Errors:
 
 def prepare(folder: Path) -> Path:
     """The configuration beside generated data; gives the path of its store.yaml."""
+    sys.modules.pop("generate", None)  # of another example
     sys.path.insert(0, str(HERE))
     try:
         from generate import generate

@@ -117,6 +117,11 @@ class View(BaseModel):
         return False
 
     @property
+    def is_repeatable(self) -> bool:
+        """Whether its rows come out the same each time that they are computed from the same inputs."""
+        return True
+
+    @property
     def times(self) -> tuple[str, ...]:
         """Columns of its table that are times beside event and availability."""
         return ()

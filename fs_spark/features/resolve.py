@@ -18,6 +18,7 @@ from fs_spark.features.kinds.rolling import RollingTransform
 from fs_spark.features.kinds.statistics import StatisticFeature, expand, type_of
 from fs_spark.features.resolve_expressions import expressions_of, mark_used, on_demand_view
 from fs_spark.features.resolve_fits import fitted_features
+from fs_spark.features.resolve_functions import called_function
 from fs_spark.features.resolve_inputs import Faults, Names, Path, inputs_of, near, visible_columns, with_meaning
 from fs_spark.features.shipped import SHIPPED_SOURCES
 from fs_spark.features.spans import micros
@@ -29,6 +30,7 @@ from fs_spark.features.texts import (
     ExpressionsText,
     FeatureText,
     FittedViewText,
+    FunctionText,
     RollingText,
     ViewText,
 )
@@ -73,6 +75,8 @@ def resolve_view(text: ViewText, names: Names) -> tuple[TableView | None, list[t
                 knowledge = "before_event"
     elif isinstance(transform, FittedViewText):
         made, columns, notes = fitted_features(text, transform, inputs[0], used[0], faults)
+    elif isinstance(transform, FunctionText):
+        made, columns, notes = called_function(text, transform, entity, inputs, names, used, faults)
     elif isinstance(transform, AgainstText):
         made, columns, notes = _comparisons(text, transform, entity, inputs, names, used, faults)
     else:

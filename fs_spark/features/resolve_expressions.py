@@ -125,7 +125,7 @@ def on_demand_view(
     if bad:
         faults.add(("features",), f"{', '.join(bad)} cannot name a feature: the question has it")
     read_by_any = {name for _, e in parsed for name in e.columns}
-    for name in request:
+    for name in request if not faults.found else ():
         if name not in read_by_any and all(name not in one.by.values() for one in inputs):
             faults.add(("transform", "request", name), f"no feature reads {name!r}. Hint: leave it out")
     if faults.found:

@@ -12,7 +12,7 @@ from fs_spark.features.entity import SHIPPED, Entity
 from fs_spark.features.shipped import SHIPPED_SOURCES
 from fs_spark.features.source import SourceText
 from fs_spark.features.table_view import Input, SourceInput, TableView, ViewInput, ordering
-from fs_spark.features.texts import AgainstText, AggregateText, InputText, ViewText
+from fs_spark.features.texts import AgainstText, AggregateText, FunctionText, InputText, ViewText
 
 Path = tuple[str | int, ...]
 Find = Callable[[str, str | None], View | None]
@@ -102,7 +102,7 @@ def fits(found: str, wanted: str) -> bool:
 
 
 def _view_input(
-    one: InputText, first: Input | None, entity: Entity, names: Names, faults: Faults, path: Path
+    one: InputText, first: Input | None, entity: Entity, names: Names, faults: Faults, path: Path, *, any_times: bool
 ) -> ViewInput | None:
     assert one.view is not None
     name, _, version = one.view.partition("__v")
@@ -126,7 +126,7 @@ def _view_input(
         if one.as_of:
             faults.add(path, "the first input gives the rows and cannot be as_of. Hint: put another one first")
     else:
-        match = "static" if view.is_static else "as_of" if one.as_of else "event"
+        match = "static" if view.is_static else "as_of" if one.as_of or any_times else "event"
         given = {key: one.by.get(key, key) for key in keys}
         meets, what = dict(first.columns), "the rows"
         if match == "event" and is_state:
@@ -160,7 +160,9 @@ def inputs_of(text: ViewText, entity: Entity, names: Names, faults: Faults) -> l
         read = (
             _source_input(one, entity, names, faults, path, more)
             if one.source is not None
-            else _view_input(one, first, entity, names, faults, path)
+            else _view_input(
+                one, first, entity, names, faults, path, any_times=isinstance(text.transform, FunctionText)
+            )
         )
         if read is None:
             return []

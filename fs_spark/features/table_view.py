@@ -14,6 +14,7 @@ from fs_spark.features.definition import FeatureNote, KnowledgeClass, View
 from fs_spark.features.kinds import Transform
 from fs_spark.features.kinds.expressions import ExpressionsTransform
 from fs_spark.features.kinds.fitted import Fit, FittedTransform
+from fs_spark.features.kinds.function import FunctionTransform
 from fs_spark.features.shipped import SHIPPED_SOURCES
 from fs_spark.features.types import ColumnType, KeyType
 
@@ -159,6 +160,10 @@ class TableView(View):
             bool(one.meaning.get("valid_to")) if isinstance(one, SourceInput) else "valid_to" in one.columns
             for one in self.inputs
         )
+
+    @property
+    def is_repeatable(self) -> bool:
+        return not isinstance(self.transform, FunctionTransform) or self.transform.repeatable
 
     @property
     def is_fitted(self) -> bool:

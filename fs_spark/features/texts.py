@@ -191,8 +191,42 @@ class FittedViewText(Part):
         return (InputText(view=self.view, by=self.by),)
 
 
+class FunctionText(Part):
+    """Calls a function of the user's own, `package.module:name`, with frames of its inputs, which are views.
+
+    The first input gives the rows; further ones are given as far as their keys meet these (`by`), with all of their
+    times. `code` is package==version or the SHA-256 of the module's file, `files` path -> SHA-256; `unit` is the entity
+    whose rows are computed together.
+    """
+
+    kind: Literal["function"]
+    function: str
+    view: str | None = None
+    by: dict[str, str] = {}
+    inputs: tuple[InputText, ...] = ()
+    parameters: dict[str, Any] = {}
+    code: str
+    files: dict[str, str] = {}
+    repeatable: bool = True
+    unit: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_out(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and not given.get("inputs") and "view" in given:
+            one = {name: given[name] for name in ("view", "by") if name in given}
+            return {"inputs": [one], **{k: v for k, v in given.items() if k not in ("view", "by")}}
+        return given
+
+    @model_validator(mode="after")
+    def _some(self) -> FunctionText:
+        if not self.inputs or self.view:
+            raise ValueError("a function reads a view, or `inputs`: one of the two")
+        return self
+
+
 TransformText = Annotated[
-    AgainstText | ColumnsText | ExpressionsText | FittedViewText | RollingText | AggregateText,
+    AgainstText | ColumnsText | ExpressionsText | FittedViewText | FunctionText | RollingText | AggregateText,
     Field(discriminator="kind"),
 ]
 

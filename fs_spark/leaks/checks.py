@@ -16,6 +16,7 @@ from fs_spark.leaks.future import check_future
 from fs_spark.leaks.label import check_label
 from fs_spark.leaks.on_demand import check_on_demand
 from fs_spark.leaks.oracle import check_oracle, history_of, spine_frame
+from fs_spark.leaks.prefixes import check_prefixes
 from fs_spark.leaks.report import Findings, LeakReport, NotRun
 from fs_spark.leaks.rows import ArrowRows, Sample, SparkRows, TrainingRows, require
 from fs_spark.leaks.rules import LeakLimits, ViewTimes
@@ -81,7 +82,8 @@ def check(
 
     oracle    a seeded sample is rebuilt by a naive loop over the views' rows, and compared bit for bit
     future    later rows of the views are changed and added, and the sample is joined anew; of a store's own set also
-              later tests among the ingested rows: features must keep their bits
+              later tests among the ingested rows: features must keep their bits; and of views of a function some rows
+              are computed without what was known after them (`prefix`)
     label     features equal to the label, one-to-one with it, of an implausible AUC, or null by it. Of a TrainingSet
               its features; else every column but the label, the time, the views' keys and the named times
     fit       every row whose time is before what was fitted for its features was known, or whose row was fitted
@@ -119,6 +121,7 @@ def check(
         _check_join(given, time, known.views, chosen, findings, origin)
     if isinstance(training_set, TrainingSet) and store is not None and known.joined:
         check_fits(training_set.df, time, known.joined, training_set.manifest, store._state(), findings)
+        check_prefixes(store._tables, store._state(), training_set.manifest, chosen, findings)
     if known.on_demand:
         _check_on_demand(given, time, known, chosen, findings)
     return findings.report()

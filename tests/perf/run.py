@@ -138,6 +138,7 @@ def views(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measureme
 def catalogue(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measurement]:
     """Views that compare and fit; floor: the attempts read, moved by lot, and the ready output written."""
     yield from catalogue_perf.against(spark, folder, best_of, measured, scale)
+    yield from catalogue_perf.device_v2_1(spark, folder / "device", measured, scale)
 
 
 def training(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measurement]:

@@ -101,7 +101,7 @@ def test_a_service_that_can_tell_nothing_is_named_before_the_work(
         "service too_late can tell nothing about this question:",
         "- die_late__v1.0: its rows are at_test of insertion 2, the very test that is asked about, and known after it",
     ]
-    with pytest.raises(RequestError, match="basic_params__v1.0: its rows are at_event of insertion 1"):
+    with pytest.raises(RequestError, match=r"basic_params__v1\.0: its rows are at_event of insertion 1"):
         world.store.training_set(SpineRequest("die_test", insertion="1"), ["device_v1_0"], name="nothing")
     question = ["--question", "next_insertion", "--insertion", "2", "--earlier-insertion", "1"]
     conf = str(world.folder / "conf" / "store.yaml")

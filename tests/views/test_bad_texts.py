@@ -46,6 +46,22 @@ def against(entity: str = "die", feature: Any = None, **parts: Any) -> dict[str,
     )
 
 
+def demand(features: Any = None, entity: str = "customer", **parts: Any) -> dict[str, Any]:
+    """A view on demand over `activity`."""
+    transform = {"kind": "expressions", "on_demand": True, "request": {"amount": "double"},
+                 "inputs": [{"view": "activity", "as": "c"}], **parts}  # fmt: skip
+    text = {"entity": entity, "transform": transform, "features": features or {"ratio": "amount / c.rows_24h"}}
+    return {**copy.deepcopy(VIEWS), "asked": text}
+
+
+def fitted(feature: Any = None, view: str = "paid", fit: Any = None) -> dict[str, Any]:
+    span = {"from": "2025-01-01T00:00Z", "to": "2025-02-01T00:00Z"}
+    transform = {"kind": "fitted", "view": view, "fit": fit or span}
+    entity = "customer" if view == "activity" else "payment"
+    text = {"entity": entity, "transform": transform, "features": [feature or {"column": "amount", "fit": "zscore"}]}
+    return {**copy.deepcopy(VIEWS), "scores": text}
+
+
 CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "unknown entity": (changed("activity", entity="custmer"), ("activity.yaml:", "did you mean 'customer'?")),
     "unknown source": (transform("values", source="payment"), ("values.yaml:", "did you mean 'payments'?")),
@@ -164,6 +180,59 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "a column and an expression": (
         changed("values", features={"doubled": {"expression": "amount * 2", "column": "amount"}}),
         ("values.yaml:", "a column and an expression"),
+    ),
+    "on demand of a source": (
+        demand({"n": "amount * 2"}, inputs=[{"source": "payments"}]), ("asked.yaml:", "a view on demand reads views"),
+    ),
+    "a request that nobody reads": (
+        demand(request={"amount": "double", "word": "string"}), ("asked.yaml:", "no feature reads 'word'"),
+    ),
+    "on demand without its column": (demand({"ratio": "amont * 2"}), ("asked.yaml:", "did you mean")),
+    "on demand by a key that nobody has": (
+        demand(entity="payment"), ("asked.yaml:", "the question has no 'customer_id'", "of activity"),
+    ),
+    "a request called like a key": (
+        demand(request={"amount": "double", "customer_id": "string"}),
+        ("asked.yaml:", "is a key or a time of the question"),
+    ),
+    "a time to live of what has no rows": (
+        {**demand(), "asked": {**demand()["asked"], "ttl": "1 d"}}, ("asked.yaml:", "no use for ttl"),
+    ),
+    "a view over one on demand": (
+        {**demand(), "over": {"entity": "customer", "transform": {"kind": "expressions", "view": "asked"},
+                              "features": {"more": "ratio + 1"}}},
+        ("over.yaml:", "asked has no rows, it is computed on demand"),
+    ),
+    "a request of what is stored": (
+        transform("values", request={"amount": "double"}), ("values.yaml:", "add on_demand: true"),
+    ),
+    "a list in a request": (
+        demand(request={"amount": "array<double>"}, features={"n": "c.rows_24h + 1"}),
+        ("asked.yaml:", "do not read array<double>"),
+    ),
+    "a fit without rows": (fitted(fit={"revisions": "all"}), ("scores.yaml:", "revisions")),
+    "a fit that grows": (fitted(fit={"from": "2025-01-01T00:00Z"}), ("scores.yaml:", "`from` and `to` come together")),
+    "a fit of a naive time": (
+        fitted(fit={"from": "2025-01-01T00:00Z", "to": "2025-01-02T00:00"}), ("scores.yaml:", "timezone"),
+    ),
+    "a fit of states": (
+        fitted({"column": "rows_24h", "fit": "zscore"}, view="activity"), ("scores.yaml:", "activity gives states"),
+    ),
+    "a fit by nobody": (
+        fitted({"column": "amount", "fit": "zscore", "by": "knd"}), ("scores.yaml:", "no column 'knd'"),
+    ),
+    "a fit of words": (
+        fitted({"column": "customer", "fit": "zscore"}), ("scores.yaml:", "zscore of customer, which is string"),
+    ),
+    "an offset of nothing": (
+        fitted({"column": "amount", "fit": "offset", "by": "customer", "against": "customer"}),
+        ("scores.yaml:", "a group against a wider one"),
+    ),
+    "a word of another fit": (
+        fitted({"column": "amount", "fit": "zscore", "bins": 4}), ("scores.yaml:", "`bins` is of bins"),
+    ),
+    "a fit of rows that no column tells": (
+        fitted(fit={"lots": ["L1"]}), ("scores.yaml:", "paid has no column 'lot_id'"),
     ),
     "no feature": (changed("values", features={}), ("values.yaml:", "no feature is asked for")),
     "an expectation of nothing": (

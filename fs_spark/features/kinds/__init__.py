@@ -11,6 +11,7 @@ from fs_spark.features.kinds.aggregate import AggregateTransform
 from fs_spark.features.kinds.columns import ColumnsTransform
 from fs_spark.features.kinds.expressions import ExpressionsTransform
 from fs_spark.features.kinds.fitted import FittedTransform
+from fs_spark.features.kinds.function import FunctionTransform
 from fs_spark.features.kinds.rolling import RollingTransform
 
 Transform = Annotated[
@@ -18,6 +19,7 @@ Transform = Annotated[
     | ColumnsTransform
     | ExpressionsTransform
     | FittedTransform
+    | FunctionTransform
     | RollingTransform
     | AggregateTransform,
     Field(discriminator="kind"),

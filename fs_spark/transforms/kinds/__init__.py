@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from fs_spark.functions import load_function
 from fs_spark.transforms.kinds.against import AGAINST
 from fs_spark.transforms.kinds.computation import Computation, Reach, Scope, SharedComputation
 from fs_spark.transforms.kinds.events import EVENTS
+from fs_spark.transforms.kinds.functions import functions
 from fs_spark.transforms.kinds.states import STATES
 
 __all__ = ["COMPUTATIONS", "SHARED", "Computation", "Reach", "Scope", "SharedComputation"]
@@ -16,6 +18,7 @@ COMPUTATIONS: Final[dict[str, Computation]] = {
     "columns": EVENTS,
     "expressions": EVENTS,
     "fitted": EVENTS,
+    "function": functions(load_function),
     "rolling": STATES,
     "aggregate": STATES,
 }
