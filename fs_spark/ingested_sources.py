@@ -18,7 +18,7 @@ from fs_spark.features.shipped import ATTEMPTS, SHIPPED_SOURCES
 from fs_spark.features.table_view import SourceInput
 from fs_spark.snapshot import Snapshot
 from fs_spark.tables import Tables
-from fs_spark.transforms.attempt_rows import attempt_rows
+from fs_spark.transforms.attempt_rows import END, START, attempt_rows, columns_of
 from fs_spark.transforms.kept import only_runs
 from fs_spark.transforms.spatial import ProductBinding
 
@@ -34,6 +34,10 @@ class IngestedSource:
     watermark: Callable[[Tables, Versions, SourceInput, int | None], int | None]
     """How far the rows reach; with a time, how far they reached then."""
     changes: Callable[[Tables, Versions, Versions, SourceInput, Bindings], DataFrame | None]
+    widest: Callable[[Sequence[SourceInput], Sequence[Bindings]], tuple[SourceInput, Bindings] | None] | None = None
+    """What holds the rows of several readers; None where their parameters are other tests."""
+    narrowed: Callable[[DataFrame, SourceInput], DataFrame] | None = None
+    """One reader's rows of these."""
 
 
 def _dies(snapshot: Snapshot, one: SourceInput, lots: list[str] | None) -> DataFrame:
@@ -58,6 +62,33 @@ def _attempts(
         step=ATTEMPTS.steps.get(one.options.get("step", ""), ()), others=one.options.get("others", False),
         bindings=bindings, units=units,
     )  # fmt: skip
+
+
+def _widest_attempts(
+    readers: Sequence[SourceInput], bindings: Sequence[Bindings]
+) -> tuple[SourceInput, Bindings] | None:
+    """Attempts with the columns and parameters of all readers, which name the same insertion, choice and step."""
+    tests: dict[str, dict[str, Any]] = {}
+    for one, bound in zip(readers, bindings, strict=True):
+        for product, binding in bound.items():
+            own = tests.setdefault(product, {})
+            for name in one.options.get("parameters", ()):
+                if name in binding.parameters and own.setdefault(name, binding.parameters[name]) != \
+                        binding.parameters[name]:  # fmt: skip
+                    return None
+    parameters = dict.fromkeys(name for one in readers for name in one.options.get("parameters", ()))
+    columns = {column: kind for one in readers for column, kind in one.columns.items()}
+    options = {**readers[0].options, "parameters": list(parameters)}
+    if any(one.options.get("others") for one in readers):
+        options["others"] = True
+    whole = readers[0].model_copy(update={"columns": columns, "options": options})
+    return whole, {product: ProductBinding(parameters=own) for product, own in tests.items()}
+
+
+def _narrowed_attempts(rows: DataFrame, one: SourceInput) -> DataFrame:
+    if not one.options.get("others"):
+        rows = rows.where(F.col(START) < F.col(END))
+    return rows.select(*(F.col(f"`{c}`") for c in columns_of(tuple(one.columns), one.options.get("parameters", ()))))
 
 
 def _runs(
@@ -135,7 +166,9 @@ def _of_changed_lots(rows: Any) -> Callable[..., DataFrame | None]:
 
 
 INGESTED_SOURCES: Final = {
-    "attempts": IngestedSource(_attempts, _watermark, _of_changed_lots(_attempts)),
+    "attempts": IngestedSource(
+        _attempts, _watermark, _of_changed_lots(_attempts), _widest_attempts, _narrowed_attempts
+    ),
     "wafer_runs": IngestedSource(_runs, _watermark, _of_changed_lots(_runs)),
     "lots": IngestedSource(_lots, _watermark, _of_changed_lots(_lots)),
 }

@@ -64,15 +64,25 @@ def table_view_rows(
     *,
     scope: Scope | None = None,
     buckets: int,
+    passes: SharedPasses | None = None,
 ) -> DataFrame:
     """A view's rows at versions of its inputs, all of them or those of some units."""
     bindings = state.bindings.get((view.name, view.version), {})
-    frames = [input_frame(tables, one, versions, bindings) for one in view.inputs]
+    frames = [
+        input_frame(tables, one, versions, bindings) if passes is None else passes.frame(view, one, versions, state)
+        for one in view.inputs
+    ]
     return COMPUTATIONS[view.kind].rows(frames, view, reach=reach, scope=scope, buckets=buckets)
 
 
 def _scope(
-    tables: Tables, view: TableView, made_from: Mapping[str, Any], inputs: Inputs, state: RegistryState, buckets: int
+    tables: Tables,
+    view: TableView,
+    made_from: Mapping[str, Any],
+    inputs: Inputs,
+    state: RegistryState,
+    buckets: int,
+    passes: SharedPasses,
 ) -> Scope | None:
     """Units to compute again since the stored rows were made; None for all."""
     bindings = state.bindings.get((view.name, view.version), {})
@@ -86,7 +96,7 @@ def _scope(
         if found is None:
             return None
         changes.append(found)
-    frames = [input_frame(tables, one, now, bindings) for one in view.inputs]
+    frames = [passes.frame(view, one, now, state) for one in view.inputs]
     before = Reach(made_from.get("watermark"), made_from.get("bound"))
     return COMPUTATIONS[view.kind].affected(frames, changes, view, before=before, reach=inputs.reach(view),
                                             buckets=buckets)  # fmt: skip
@@ -134,13 +144,13 @@ def materialize_table_view(
     scope: Scope | None = None
     same = made_from and all(made_from.get(what) == source.get(what) for what in ("kernels", "bindings", "fit"))
     if same and not full:
-        scope = _scope(tables, view, made_from, inputs, state, counted)
+        scope = _scope(tables, view, made_from, inputs, state, counted, passes)
     log.info("%s: computing %s", view.qualified, "all units" if scope is None else "the units that changed")
     moved = passes.moved(view, versions, state, buckets=counted) if scope is None else None
     if moved is not None:
         rows = SHARED[view.kind].of_moved(moved, view, reach=reach)
     else:
-        rows = table_view_rows(tables, view, versions, reach, state, scope=scope, buckets=counted)
+        rows = table_view_rows(tables, view, versions, reach, state, scope=scope, buckets=counted, passes=passes)
     if tables.is_empty(view.table, version) and not any(claim.action == "stop" for claim in view.expectations):
         return _first(tables, view, rows, version, source)
     rows = rows.persist(StorageLevel.DISK_ONLY)

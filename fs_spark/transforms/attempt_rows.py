@@ -144,6 +144,12 @@ def _latest_of(parts: pa.Table, columns: Sequence[str], known: np.ndarray) -> np
     return np.asarray(latest[group])
 
 
+def columns_of(columns: Sequence[str], parameters: Sequence[str]) -> list[str]:
+    """The columns of attempts that a view with these columns and parameters reads, in their order."""
+    wanted = [name for name in _NAMES if name in columns and name not in parameters]
+    return [*n.DIE_KEYS, *wanted, *parameters, *_TIMES, n.SEQUENCE, START, END]
+
+
 def attempt_rows(
     die_tests: DataFrame,
     test_results: DataFrame | None,

@@ -95,8 +95,9 @@ def device_v2_1(spark: SparkSession, folder: Path, measured: Measured, scale: fl
         if name == "all":
             shutil.rmtree(place / "store" / "basic_params__v1_0")
         copied = open_store(place, spark)
-        if name != "all" and any(isinstance(one, ViewInput) for one in getattr(views[name], "inputs", ())):
-            copied.materialize([one.name for one in views[name].inputs if isinstance(one, ViewInput)])
+        below = [one.name for one in getattr(views.get(name), "inputs", ()) if isinstance(one, ViewInput)]
+        if below:
+            copied.materialize(below)
         start = time.perf_counter()
         report = copied.materialize(chosen, full=name == "basic_params")
         seconds[name] = time.perf_counter() - start

@@ -12,18 +12,18 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 from fs_spark.features.one_or_more import Names, OneOrMore
 
 Method = Literal["zscore", "robust_z", "bins", "code", "pat", "offset"]
-Result = Literal["zscore", "robust_z", "bin", "code", "pat_low", "pat_high", "outside_pat", "offset"]
+Result = Literal["zscore", "robust_z", "part", "code", "pat_low", "pat_high", "outside_pat", "offset"]
 RESULTS: Final[dict[Method, tuple[Result, ...]]] = {
     "zscore": ("zscore",),
     "robust_z": ("robust_z",),
-    "bins": ("bin",),
+    "bins": ("part",),
     "code": ("code",),
     "pat": ("pat_low", "pat_high", "outside_pat"),
     "offset": ("offset",),
 }
 """What a method gives, each a column."""
 TYPES: Final[dict[Result, str]] = {
-    "zscore": "double", "robust_z": "double", "bin": "int", "code": "int", "pat_low": "double", "pat_high": "double",
+    "zscore": "double", "robust_z": "double", "part": "int", "code": "int", "pat_low": "double", "pat_high": "double",
     "outside_pat": "boolean", "offset": "double",
 }  # fmt: skip
 Statistic = Literal["mean", "median"]
@@ -65,7 +65,7 @@ class FittedFeature(Part):
 
     @property
     def measures(self) -> tuple[Measure, ...]:
-        if self.result == "bin":
+        if self.result == "part":
             return (Measure(column=self.column, of="edges", by=self.by, size=self.size),)
         if self.result == "code":
             return (Measure(column=self.column, of="words", by=self.by, size=self.size),)
@@ -194,7 +194,7 @@ class FittedText(Part):
         found = []
         for method in self.fit:
             for result in RESULTS[method]:
-                ending = f"bin{self.bins}" if result == "bin" else result
+                ending = f"bin{self.bins}" if result == "part" else result
                 given: dict[str, Any] = {}
                 if method == "offset":
                     given = {"against": self.against, "statistic": self.statistic}

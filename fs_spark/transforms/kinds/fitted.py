@@ -128,8 +128,8 @@ class _Apply:
             return _codes(batch.column(one.column), *fitted(one.measures[0]))
         x = np.asarray(batch.column(one.column).cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
         x = np.where(np.isfinite(x), x, np.nan)
-        if one.result == "bin":
-            return _bins(x, *fitted(one.measures[0]))
+        if one.result == "part":
+            return _parts(x, *fitted(one.measures[0]))
         first, second = (_spread(*fitted(one.measures[0]), at) for at in (0, 1))
         with np.errstate(all="ignore"):
             if one.result == "offset":
@@ -176,7 +176,7 @@ def _double(values: NDArray[np.float64]) -> pa.Array:
     return pa.array(values + 0.0, pa.float64(), mask=~np.isfinite(values))
 
 
-def _bins(x: NDArray[np.float64], of: Sequence[list[Any] | None], group: Int64) -> pa.Array:
+def _parts(x: NDArray[np.float64], of: Sequence[list[Any] | None], group: Int64) -> pa.Array:
     found, known = np.zeros(len(x), np.int32), np.zeros(len(x), np.bool_)
     for at, inner in enumerate(of):
         if inner is not None:
