@@ -126,8 +126,8 @@ STORE = {
         "()) -> 'DataFrame'"
     ),
     "training_set": (
-        "(self, spine: 'DataFrame | pd.DataFrame | PinnedTable | SpineRequest | LabelRequest', features: 'Features', *, "
-        "name: 'str', timestamp: 'str' = 'event_timestamp', prefix: 'Prefix' = 'none', rules: 'TrainingRules | None' "
+        "(self, spine: 'DataFrame | pd.DataFrame | PinnedTable | SpineRequest | LabelRequest', features: 'Features', "
+        "*, name: 'str', timestamp: 'str' = 'event_timestamp', prefix: 'Prefix' = 'none', rules: 'TrainingRules | None' "
         "= None, roles: 'Roles | None' = None) -> 'TrainingSet'"
     ),
     "reproduce": "(self, name: 'str', *, from_source: 'bool' = False) -> 'TrainingSet'",
