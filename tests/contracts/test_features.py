@@ -127,8 +127,8 @@ STORE = {
     ),
     "training_set": (
         "(self, spine: 'DataFrame | pd.DataFrame | PinnedTable | SpineRequest | LabelRequest', features: 'Features', "
-        "*, name: 'str', timestamp: 'str' = 'event_timestamp', prefix: 'Prefix' = 'none', rules: 'TrainingRules | None' "
-        "= None, roles: 'Roles | None' = None) -> 'TrainingSet'"
+        "*, name: 'str', timestamp: 'str' = 'event_timestamp', prefix: 'Prefix' = 'none', rules: 'TrainingRules | "
+        "None' = None, roles: 'Roles | None' = None) -> 'TrainingSet'"
     ),
     "reproduce": "(self, name: 'str', *, from_source: 'bool' = False) -> 'TrainingSet'",
     "training_sets": "(self) -> 'TrainingSets'",
