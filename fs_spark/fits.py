@@ -58,6 +58,11 @@ def fit_view(tables: Tables, registry: Registry, name: str) -> FitReport:
             f"Hint: run `fs-spark materialize {one.name}`"
         )
     version, _ = tables.standing(one.table)
+    if not set(one.order) <= set(tables.columns(one.table, version)):
+        raise RequestError(
+            f"{one.name} v{one.version} was made before rows of one event kept their order. "
+            f"Hint: run `fs-spark materialize {one.name}__v{one.version}` first"
+        )
     rows = _chosen(_newest(as_defined(tables.read(one.table, version), one), one), view.transform.rows)
     rows = rows.persist(StorageLevel.DISK_ONLY)
     try:

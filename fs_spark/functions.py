@@ -6,9 +6,11 @@ import hashlib
 import importlib
 import importlib.util
 import re
+import sys
 from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from fs_spark.errors import ConfigError, RequestError
@@ -48,12 +50,32 @@ def load_function(transform: FunctionTransform) -> Callable[..., Any]:
     for name, wanted in transform.files.items():
         _check_file(file.parent / name, wanted)
     try:
-        function = getattr(importlib.import_module(found["module"]), found["name"], None)
+        function = getattr(_imported(found["module"], file, transform.code), found["name"], None)
+    except ConfigError:
+        raise
     except Exception as fault:
         raise ConfigError(f"{found['module']} cannot be imported: {type(fault).__name__}: {fault}") from fault
     if not callable(function):
         raise ConfigError(f"{found['module']} has no function {found['name']!r}. Hint: correct `function`")
     return function  # type: ignore[no-any-return]
+
+
+_IMPORTED: dict[str, str] = {}
+"""Module -> SHA-256 of the file that it was imported from in this process."""
+
+
+def _imported(module: str, file: Path, code: str) -> ModuleType:
+    """The module as its file is now, also where an older one was imported before."""
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    before = _IMPORTED.get(module)
+    if module in sys.modules and before != digest:
+        if before is not None and PACKAGE.fullmatch(code):
+            raise ConfigError(f"{module} was imported as it was before {code}. Hint: restart the session")
+        loaded = importlib.reload(sys.modules[module])
+    else:
+        loaded = importlib.import_module(module)
+    _IMPORTED[module] = digest
+    return loaded
 
 
 def _check_code(code: str, module: str, file: Path) -> None:

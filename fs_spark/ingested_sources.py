@@ -69,13 +69,14 @@ def _widest_attempts(
 ) -> tuple[SourceInput, Bindings] | None:
     """Attempts with the columns and parameters of all readers, which name the same insertion, choice and step."""
     tests: dict[str, dict[str, Any]] = {}
-    for one, bound in zip(readers, bindings, strict=True):
-        for product, binding in bound.items():
-            own = tests.setdefault(product, {})
-            for name in one.options.get("parameters", ()):
-                if name in binding.parameters and own.setdefault(name, binding.parameters[name]) != \
-                        binding.parameters[name]:  # fmt: skip
+    for product in dict.fromkeys(product for bound in bindings for product in bound):
+        own: dict[str, Any] = {}
+        for one, bound in zip(readers, bindings, strict=True):
+            known = bound[product].parameters if product in bound else {}
+            for name in one.options.get("parameters", ()):  # one that a reader was bound without stays null for it
+                if own.setdefault(name, known.get(name)) != known.get(name):
                     return None
+        tests[product] = {name: test for name, test in own.items() if test is not None}
     parameters = dict.fromkeys(name for one in readers for name in one.options.get("parameters", ()))
     columns = {column: kind for one in readers for column, kind in one.columns.items()}
     options = {**readers[0].options, "parameters": list(parameters)}

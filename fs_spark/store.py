@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fs_spark import names as n
 from fs_spark.config import Configuration, load_configuration
 from fs_spark.errors import FeatureNotFoundError, RequestError, SchemaError, without_secrets, zone_hint
-from fs_spark.features.service import AskedFeatures, Features, named_service
+from fs_spark.features.service import AskedFeatures, Features, named_service, names_service
 from fs_spark.on_workers import on_workers
 from fs_spark.tester_files import TesterFiles
 
@@ -234,7 +234,9 @@ class FeatureStore(TesterFiles):
         if isinstance(spine, LabelRequest):
             spine = self.spine(spine)
         elif isinstance(spine, SpineRequest):
-            parts = {part: choose_views(given, state, roles=named).views for part, given in asked.parts.items()}
+            parts = {
+                part: choose_views(given, state, prefix=prefix, roles=named) for part, given in asked.parts.items()
+            }
             spine = self._asked(spine, parts)
         frame = spine if isinstance(spine, PinnedTable) else self._spine_frame(spine, timestamp)
         return build_training_set(
@@ -243,10 +245,9 @@ class FeatureStore(TesterFiles):
         )  # fmt: skip
 
     def _asked_features(self, features: Features) -> AskedFeatures:
-        asked = AskedFeatures.of(features, self.config.services)
-        if asked.services:
+        if names_service(features):
             self.config.require("services")
-        return asked
+        return AskedFeatures.of(features, self.config.services)
 
     def _spine_frame(self, spine: DataFrame | pd.DataFrame, timestamp: str) -> DataFrame:
         import pandas as pd

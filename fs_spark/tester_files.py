@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fs_spark.ingest import IngestReport
     from fs_spark.registry import RegistryState
     from fs_spark.tables import Tables
-    from fs_spark.training import ChosenView
+    from fs_spark.training import Chosen
 
 log = logging.getLogger(__name__)
 
@@ -78,24 +78,25 @@ class TesterFiles:
                 )
         return spine_of(self.table(n.DIE_TESTS), request, columns=columns)
 
-    def _asked(self, request: SpineRequest, named: Mapping[str, Sequence[ChosenView]]) -> DataFrame:
-        """The spine of a question with the columns that views are keyed by; `named` are services and their views.
+    def _asked(self, request: SpineRequest, named: Mapping[str, Chosen]) -> DataFrame:
+        """The spine of a question with the columns that views are keyed by or computed with; `named` are services.
 
         Raises     RequestError for a service whose features would all be null
         """
         from fs_spark.features.shipped import ATTEMPTS
         from fs_spark.unanswerable import unanswerable
 
-        chosen = [one for views in named.values() for one in views]
+        chosen = [one for part in named.values() for one in part.views]
         keys = dict.fromkeys(key for one in chosen for key in one.keys)
+        keys |= dict.fromkeys(c for part in named.values() for one in part.on_demand for c in one.brought.values())
         own = n.LOT_KEYS if request.of_lots else n.DIE_KEYS
         columns = [key for key in keys if key not in own and key in ATTEMPTS.known_before]
         spine = self._spine_of_tests(request, columns)
         ingested = {row[0] for row in self.table(n.WAFER_RUNS).select(n.INSERTION).distinct().collect()}
         reasons = unanswerable(self._tables, self._state(), [one.view for one in chosen], request, ingested)
-        for name, views in named.items():
-            told = {one.label: reasons.get(one.view.qualified) for one in views}
-            if all(told.values()):
+        for name, part in named.items():
+            told = {one.label: reasons.get(one.view.qualified) for one in part.views}
+            if told and all(told.values()) and not part.on_demand:
                 lines = "\n".join(f"- {view}: {reason}" for view, reason in told.items())
                 raise RequestError(
                     f"{name} can tell nothing about this question:\n{lines}\n"

@@ -51,8 +51,9 @@ def _is_known_too_late(view: View, insertions: set[str], request: SpineRequest) 
     """Whether rows come from the very attempts that are asked about, or from their wafer's end."""
     late = CLASS_OF[view.knowledge] in ("at_event", "after_group")
     is_state = "last_event_timestamp" in view.times
-    of_wafer = {n.LOT_ID, n.WAFER_ID} <= set(view.keys)
-    asked = request.question == "next_insertion" or (
-        request.question == "die_test" and request.label_attempts == "first"
-    )
-    return late and asked and of_wafer and not is_state and insertions == {request.insertion}
+    if request.question == "next_insertion":  # asked before the wafer's first run there
+        asked = {n.LOT_ID, n.WAFER_ID} <= set(view.keys)
+    else:
+        first = request.question == "die_test" and request.label_attempts == "first"
+        asked = first and set(n.DIE_KEYS) <= set(view.keys)
+    return late and asked and not is_state and insertions == {request.insertion}

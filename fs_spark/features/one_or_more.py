@@ -20,7 +20,7 @@ class _OneOrMore:
 
 
 def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, (str, Mapping)) else value
+    return [value] if isinstance(value, (str, int, Mapping)) else value
 
 
 OneOrMore = _OneOrMore()

@@ -29,6 +29,9 @@ def fitted_features(
         kind = known.get(column)
         if kind is None:
             faults.add(("transform", "fit"), f"{one.name} has no column {column!r}. {near(column, known)}")
+        elif kind not in _WORDS:
+            told = f"{column} is {kind}, by which no rows are chosen"
+            faults.add(("transform", "fit"), f"{told}. Hint: by texts and integers, or by `from` and `to`")
         elif not all(isinstance(value, int if kind in ("int", "bigint") else str) for value in values):
             faults.add(("transform", "fit"), f"{column} is {kind}, and {values[0]!r} is not. Hint: quote texts alone")
     found: list[FittedFeature] = []

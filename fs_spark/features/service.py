@@ -123,6 +123,19 @@ def named_service(name: str, services: Mapping[str, FeatureService]) -> FeatureS
     return services[name]
 
 
+def _texts(features: Features) -> list[Any]:
+    return re.split(r"[,\s]+", features.strip()) if isinstance(features, str) else list(features)
+
+
+def _is_service(text: Any) -> bool:
+    return isinstance(text, str) and ":" not in text
+
+
+def names_service(features: Features) -> bool:
+    """Whether a service is named among references."""
+    return any(map(_is_service, _texts(features)))
+
+
 @dataclass(frozen=True)
 class AskedFeatures:
     """What features are asked for: references alone, and those of services."""
@@ -135,10 +148,9 @@ class AskedFeatures:
     @classmethod
     def of(cls, features: Features, services: Mapping[str, FeatureService]) -> AskedFeatures:
         """Raises FeatureNotFoundError for a service that is not configured."""
-        texts = re.split(r"[,\s]+", features.strip()) if isinstance(features, str) else list(features)
         single, named, references = [], [], list[Any]()
-        for text in texts:
-            if isinstance(text, str) and ":" not in text:
+        for text in _texts(features):
+            if _is_service(text):
                 service = named_service(text, services)
                 named.append(service)
                 references += service.features

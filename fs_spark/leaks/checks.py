@@ -119,8 +119,8 @@ def check(
         )
     if known.views:
         _check_join(given, time, known.views, chosen, findings, origin)
-    if isinstance(training_set, TrainingSet) and store is not None and known.joined:
-        check_fits(training_set.df, time, known.joined, training_set.manifest, store._state(), findings)
+    if isinstance(training_set, TrainingSet) and store is not None:
+        check_fits(training_set.df, time, store._tables, training_set.manifest, store._state(), findings)
         check_prefixes(store._tables, store._state(), training_set.manifest, chosen, findings)
     if known.on_demand:
         _check_on_demand(given, time, known, chosen, findings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -15,8 +15,9 @@ from fs_spark.features.table_view import TableView, ViewInput
 from fs_spark.leaks.report import Findings, Kind, Leak, NotRun, Ran
 from fs_spark.leaks.rows import shown
 from fs_spark.registry import RegistryState
-from fs_spark.training.pinned import view_name
-from fs_spark.transforms.as_of import AsOfView, as_of_join
+from fs_spark.tables import Tables
+from fs_spark.training.pinned import joined_views, pinned_frames, view_name
+from fs_spark.transforms.as_of import as_of_join
 
 _EVENT: Final = "__fit_event"
 _BEFORE: Final = "__fit_before"
@@ -36,21 +37,21 @@ def fitted_below(state: RegistryState, name: str, version: str) -> list[TableVie
 
 
 def check_fits(
-    rows: DataFrame, time: str, views: Sequence[AsOfView], manifest: Mapping[str, Any], state: RegistryState,
-    findings: Findings,
+    rows: DataFrame, time: str, tables: Tables, manifest: Mapping[str, Any], state: RegistryState, findings: Findings,
 ) -> None:  # fmt: skip
-    """Looks at every row of the set: whether its time is before a fit was known, and whether its row was fitted.
-
-    `views` are those of the manifest, as they are joined.
-    """
-    named = {view.name: view for view in views}
+    """Looks at every row of the set: whether its time is before a fit was known, and whether its row was fitted."""
     for pinned in manifest["views"]:
         fitted = fitted_below(state, pinned["view"], pinned["version"])
-        joined = named.get(view_name(pinned))
-        if not fitted or joined is None:
+        if not fitted:
             continue
+        gone = tables.unreadable(pinned["table"], pinned["delta_version"])
+        if gone is not None:
+            findings.not_run.append(NotRun("fit", view_name(pinned), gone))
+            continue
+        alone = {**pinned, "columns": [], "skipping": [], "since": None, "times": True}
+        (joined,) = joined_views([alone], pinned_frames(tables, [alone]))
         keys = dict(zip(pinned["keys"], joined.keys, strict=True))
-        plain = replace(joined, columns={}, event_as=_EVENT, age_as=None, since_as=None, nulls="keep")
+        plain = replace(joined, event_as=_EVENT, age_as=None)
         wanted = list(dict.fromkeys([*joined.keys, time]))
         spine = rows.select(*(F.col(f"`{column}`") for column in wanted))
         asked = as_of_join(spine, [plain], timestamp=time)
@@ -74,7 +75,7 @@ def _check(
     for column, values in wanted.among.items():
         if column in keys:
             seen = seen & F.coalesce(F.col(f"`{keys[column]}`").isin(list(values)), F.lit(False))
-    if untold and wanted.begin_us is None and len(untold) == len(wanted.among):
+    if untold:
         seen = F.lit(False)
         reason = f"the set does not hold {', '.join(untold)}, by which {view.qualified} chose the rows that it fitted"
         findings.not_run.append(NotRun("rows that were fitted", view_name(pinned), reason))

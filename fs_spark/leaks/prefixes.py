@@ -35,13 +35,18 @@ def check_prefixes(
         if not view.is_repeatable:
             findings.not_run.append(NotRun("prefix", view_name(pinned), "its function is not repeatable"))
             continue
-        _check(tables, state, view, pinned, limits, findings)
+        gone = [f"{t} at version {v}: {r}" for t, v in pinned["sources"].items() if (r := tables.unreadable(t, v))]
+        if gone:
+            findings.not_run.append(NotRun("prefix", view_name(pinned), "; ".join(gone)))
+            continue
+        try:
+            _check(tables, view, pinned, limits, findings)
+        except Exception as fault:  # the user's own code, and whatever it raises
+            reason = str(fault).strip().splitlines() or [type(fault).__name__]
+            findings.not_run.append(NotRun("prefix", view_name(pinned), f"its function failed: {reason[0]}"))
 
 
-def _check(
-    tables: Tables, state: RegistryState, view: TableView, pinned: Mapping[str, Any], limits: LeakLimits,
-    findings: Findings,
-) -> None:  # fmt: skip
+def _check(tables: Tables, view: TableView, pinned: Mapping[str, Any], limits: LeakLimits, findings: Findings) -> None:
     stored = tables.read(view.table, pinned["delta_version"])
     identity = [*view.keys, n.EVENT_TIMESTAMP, n.AVAILABLE_TIMESTAMP, n.SEQUENCE, *view.order_columns]
     drawn = F.xxhash64(F.lit(limits.seed), *(F.col(f"`{c}`") for c in identity))

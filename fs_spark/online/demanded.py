@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -74,7 +75,10 @@ def demanded_of(record: DemandRecord, shown: Mapping[str, None]) -> Demanded | N
 
 
 def brought_rows(
-    demanded: Sequence[Demanded], keys: Sequence[Mapping[str, object]], request: Brought | Sequence[Brought] | None
+    demanded: Sequence[Demanded],
+    keys: Sequence[Mapping[str, object]],
+    request: Brought | Sequence[Brought] | None,
+    key_types: Mapping[str, str],
 ) -> list[Brought]:
     """What each question brings: its key's columns and those of `request`, one mapping for all or one for each key.
 
@@ -92,7 +96,7 @@ def brought_rows(
             )
     found: list[Brought] = []
     for at, (key, one) in enumerate(zip(keys, given, strict=True)):
-        unknown = [str(column) for column in one if column not in wanted]
+        unknown = [str(column) for column in one if column not in wanted and column not in key_types]
         if unknown:
             hint = f"it takes {', '.join(wanted)}" if wanted else "no feature that is asked for is computed on demand"
             raise RequestError(f"request {at} has {', '.join(unknown)}, which nothing reads.\nHint: {hint}.")
@@ -118,16 +122,19 @@ def _typed(value: object, kind: str, label: str) -> object:
             pass
     fits: dict[str, Any] = {
         "boolean": isinstance(value, bool),
-        "double": isinstance(value, (int, float)) and not isinstance(value, bool),
+        "double": isinstance(value, numbers.Real) and not isinstance(value, bool),
         "string": isinstance(value, str),
         "date": isinstance(value, date) and not isinstance(value, datetime),
         "timestamp": isinstance(value, datetime) and value.tzinfo is not None,
     }
-    if kind in _WHOLE and isinstance(value, int) and not isinstance(value, bool):
-        fits[kind] = -_WHOLE[kind] <= value < _WHOLE[kind]
+    whole = None if isinstance(value, bool) or not isinstance(value, numbers.Integral) else int(value)
+    if kind in _WHOLE and whole is not None:
+        fits[kind] = -_WHOLE[kind] <= whole < _WHOLE[kind]
     if not fits.get(kind, False):
         zone = ", with a zone" if kind == "timestamp" else ""
         raise RequestError(f"{label} is {kind}{zone}, found {value!r}.\nHint: pass the type that the view's text says.")
+    if kind in _WHOLE:
+        return whole
     return float(value) if kind == "double" else value  # type: ignore[arg-type]
 
 

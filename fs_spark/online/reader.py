@@ -12,7 +12,7 @@ from typing import Final, Protocol, Self
 from fs_spark.errors import FeatureNotFoundError, RequestError, SetupError, did_you_mean
 from fs_spark.online.demanded import brought_rows
 from fs_spark.online.records import Published, ServiceRecord
-from fs_spark.online.request import Answer, Key, Plan, key_parts, moment_of, moment_us, plan_of
+from fs_spark.online.request import Answer, Key, Plan, key_parts, moment_of, moment_us, plan_of, require_list
 from fs_spark.online.sqlite_source import SqliteSource
 
 
@@ -107,8 +107,16 @@ class OnlineReader:
         with self._source.snapshot() as snapshot:
             published = self._published(snapshot, service)
             plan = plan_of(published, features, with_times=with_times, status=status)
-            parts = key_parts(plan, keys)
-            brought = brought_rows(plan.demanded, keys, request) if plan.demanded or request else ()
+            brought: Sequence[Key] = ()
+            asked = keys
+            if plan.demanded or request:
+                require_list(keys)
+                brought = brought_rows(plan.demanded, keys, request, plan.key_types)
+                asked = [  # what a question brings may be a key of what it is computed from
+                    {column: value for column, value in row.items() if column in key or column in plan.key_types}
+                    for key, row in zip(keys, brought, strict=True)
+                ]
+            parts = key_parts(plan, asked)
             answers: list[Answer] = [{**key, **plan.columns} for key in keys]
             for view in plan.views:
                 encoded = [view.key_of(part) for part in parts]

@@ -213,9 +213,14 @@ def _view_plan(
 
 def key_parts(plan: Plan, keys: Sequence[Key]) -> list[dict[str, bytes | None]]:
     """Each key's columns encoded, all that any view of the service is keyed by. Raises  RequestError"""
+    require_list(keys)
+    return [_parts(plan, f"key {i}", key) for i, key in enumerate(keys)]
+
+
+def require_list(keys: Sequence[Key]) -> None:
+    """Raises  RequestError for one key in place of a list"""
     if isinstance(keys, str | Mapping):
         raise RequestError(f"`keys` is a list of dicts, found {type(keys).__name__}.\nHint: pass [{keys!r}].")
-    return [_parts(plan, f"key {i}", key) for i, key in enumerate(keys)]
 
 
 def _parts(plan: Plan, label: str, key: Key) -> dict[str, bytes | None]:

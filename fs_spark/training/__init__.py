@@ -4,13 +4,14 @@ The manifest names all that the rows came from, so that they can be rebuilt and 
 """
 
 from fs_spark.training.build import build_training_set
-from fs_spark.training.chosen import ChosenView, Prefix, choose_views
+from fs_spark.training.chosen import Chosen, ChosenView, Prefix, choose_views
 from fs_spark.training.compare import TrainingSetDiff, describe, diff_manifests
 from fs_spark.training.reproduce import reproduce_training_set
 from fs_spark.training.rules import PinnedTable, TrainingRules
 from fs_spark.training.saved import TrainingSet, TrainingSets
 
 __all__ = [
+    "Chosen",
     "ChosenView",
     "PinnedTable",
     "Prefix",

@@ -109,7 +109,7 @@ def build_training_set(
     frames = pinned_frames(tables, pinned)
     views = joined_views(pinned, frames)
     demanded = demand_parts(asked.on_demand)
-    types = check_join(given, views, timestamp, ()) if views else {}
+    types = check_join(given, views, timestamp, ())
     check_brought(given, timestamp, demanded)
     types |= output_types(demanded)
     if faults := unkept({f.name: f.dataType for f in given.schema.fields} | types):

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from fs_spark.names import HIDDEN
+from fs_spark.training.on_demand import part_label
 
 _RULES: Final = (
     "boundary", "availability", "offset_s", "ttl_s", "times", "by", "order", "skipping", "since", "last_event",
@@ -51,11 +52,6 @@ def _pairs(first: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tupl
     return {key: (first.get(key), other.get(key)) for key in keys if first.get(key) != other.get(key)}
 
 
-def _label(view: Mapping[str, Any]) -> str:
-    role = f"{view['role']}." if view.get("role") else ""
-    return f"{role}{view['view']}__v{view['version']}"
-
-
 def _view_pairs(first: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> dict[str, tuple[Any, Any]]:
     if first is None or other is None:
         return {"joined": (first is not None, other is not None)}
@@ -66,7 +62,7 @@ def _view_pairs(first: Mapping[str, Any] | None, other: Mapping[str, Any] | None
 
 def diff_manifests(first: Mapping[str, Any], other: Mapping[str, Any]) -> TrainingSetDiff:
     """What differs between two training sets, as their manifests tell."""
-    views = [{_label(v): v for v in [*m["views"], *m.get("on_demand", ())]} for m in (first, other)]
+    views = [{part_label(v): v for v in [*m["views"], *m.get("on_demand", ())]} for m in (first, other)]
     of_views = {name: _view_pairs(views[0].get(name), views[1].get(name)) for name in {**views[0], **views[1]}}
     mine, theirs = first["content"]["columns"], other["content"]["columns"]
     columns = {}
@@ -100,7 +96,7 @@ def describe(manifest: Mapping[str, Any]) -> str:
     if spine["pinned"]:
         lines.append(f"         from {spine['pinned']['table']} at Delta version {spine['pinned']['delta_version']}")
     for view in manifest["views"]:
-        name = f"{view['view']}__v{view['version']}"
+        name = part_label(view)
         rules = [view["boundary"].replace("_", " ")]
         rules += ["availability ignored"] if view["availability"] == "ignored" else []
         rules += [f"offset {view['offset_s']:g} s"] if view["offset_s"] else []

@@ -38,9 +38,15 @@ def demand_parts(chosen: Sequence[OnDemand]) -> list[dict[str, Any]]:
     ]
 
 
+def part_label(part: Mapping[str, Any]) -> str:
+    """`payer.activity__v1.0`: a view of a manifest, in its role where it has one."""
+    role = f"{part['role']}." if part.get("role") else ""
+    return f"{role}{part['view']}__v{part['version']}"
+
+
 def visible(views: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """View -> its columns that a training set holds; none that only features on demand read."""
-    found = {f"{p['view']}__v{p['version']}": [o for o, _ in p["columns"] if not o.startswith(HIDDEN)] for p in views}
+    found = {part_label(p): [o for o, _ in p["columns"] if not o.startswith(HIDDEN)] for p in views}
     return {view: outputs for view, outputs in found.items() if outputs}
 
 
@@ -57,7 +63,7 @@ def asked_part(pinned: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def outputs_by_view(manifest: Mapping[str, Any]) -> dict[str, list[str]]:
     """View -> its feature columns, those on demand too."""
-    demanded = {f"{d['view']}__v{d['version']}": [o for o, _ in d["columns"]] for d in manifest.get("on_demand", ())}
+    demanded = {part_label(part): [o for o, _ in part["columns"]] for part in manifest.get("on_demand", ())}
     return {**visible(manifest["views"]), **demanded}
 
 
@@ -76,7 +82,7 @@ def _fits(found: DataType, wanted: str) -> bool:
         return isinstance(found, IntegralType) or found.simpleString() in ("double", "float")
     if isinstance(kind, LongType):
         return isinstance(found, IntegralType)
-    return found == kind or (wanted == "int" and found.simpleString() in ("smallint", "tinyint"))
+    return found == kind or (wanted == "int" and isinstance(found, IntegralType))
 
 
 def check_brought(spine: DataFrame, timestamp: str, parts: Sequence[Mapping[str, Any]]) -> None:
@@ -113,7 +119,7 @@ def with_demanded(
         inner = {shown: f"{_GIVEN}{at}_{k}" for k, shown in enumerate(part["types"])}
         for shown, name in inner.items():
             source = part["reads"].get(shown) or (timestamp if shown == EVENT else part["brought"][shown])
-            columns.append(F.col(quoted(source)).cast(column_type(part["types"][shown])).alias(name))
+            columns.append(F.col(quoted(source)).try_cast(column_type(part["types"][shown])).alias(name))
             given[name] = part["types"][shown]
         renamed = {shown: parse_expression(name, {name: part["types"][shown]}) for shown, name in inner.items()}
         for output, name in part["columns"]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -170,6 +171,7 @@ def test_in_a_role_and_without_any_view(world: World) -> None:
     by_role = {row["payer_id"]: (row["payer__ratio"], row["payer__who"]) for row in built.df.collect()}
     by_key = {row["customer_id"]: (row["ratio"], row["who"]) for row in plain_.df.collect()}
     assert by_role == by_key
+    assert built.features == {"payer.own__v1.0": ["payer__ratio", "payer__who"]}
     assert any(value[0] is not None for value in by_key.values())
     store.export("payers", at=at(world.mark - 30 * HOUR))
     with store.online() as online:
@@ -248,6 +250,8 @@ def test_requests_are_one_for_all_or_one_for_each_key(world: World) -> None:
         assert list(asked[0]) == ["customer_id", "rows_3r"]
         with pytest.raises(RequestError, match="no feature that is asked for is computed on demand"):
             online.get("demanded", [{"customer_id": "x"}], ["rows_3r"], request=one)
+        numbers = {"amount": np.float32(1.5), "paid": None, "word": None}
+        assert online.get("demanded", [{"customer_id": "x"}], ["above"], request=numbers)[0]["above"] is None
         held = online.get("demanded", [{"customer_id": "x", "amount": 1.0}], ["above"])  # a key may bring it
         assert held[0]["above"] is None
 
@@ -260,6 +264,9 @@ def test_a_spine_that_brings_too_little(world: World) -> None:
     told = str(caught.value)
     assert "the spine lacks 'amount' (double), which own__v1.0 computes with" in told
     assert "'word' is bigint in the spine and string in own__v1.0. Hint: cast it" in told
+    timeless = frame.drop(columns="event_timestamp").assign(amount=1.0)
+    with pytest.raises(SchemaError, match="lacks its time column"):
+        world.store.training_set(world.store._tables.spark.createDataFrame(timeless), ["now:root"], name="timeless")
     with pytest.raises(RequestError, match="is computed on demand"):
         world.store.training_set(frame, [{"feature": "own:ratio", "nulls": "skip"}], name="skipped")
     with pytest.raises(RequestError, match="two features are called 'rows_3r'"):

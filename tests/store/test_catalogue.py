@@ -15,9 +15,14 @@ from fs_spark.cli import main
 from fs_spark.config import load_configuration
 from fs_spark.errors import RequestError, SchemaError
 from fs_spark.features.catalogue import CATALOGUE
+from fs_spark.features.entity import Entity
+from fs_spark.features.resolve import resolve_view
+from fs_spark.features.resolve_inputs import Names
 from fs_spark.features.spine import SpineRequest
 from fs_spark.features.table_view import TableView
+from fs_spark.features.texts import ViewText
 from fs_spark.features.view import FeatureView
+from fs_spark.unanswerable import _is_known_too_late
 from tests.stores import CONF, new_folder, open_store, versions, write_lot
 
 QUESTION = SpineRequest("next_insertion", insertion="2", earlier_insertion="1", attempts="first")
@@ -36,6 +41,12 @@ def world(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Worl
     folder = new_folder(tmp_path_factory.mktemp("catalogue"), views=None)
     late = {"name": "die_late", "version": "1.0", "insertion": "2", "features": ["{p}"], "parameters": ["vdd"]}
     (folder / "conf" / "views" / "die_late.yaml").write_text(yaml.safe_dump(late))
+    asked = {
+        "name": "asked_when", "version": "1.0", "entity": "die",
+        "transform": {"kind": "expressions", "on_demand": True, "request": {"site": "int"}},
+        "features": {"weekday": "day_of_week(event_timestamp, 'UTC')", "place": "site * 1000 + die_x"},
+    }  # fmt: skip
+    (folder / "conf" / "views" / "asked_when.yaml").write_text(yaml.safe_dump(asked, sort_keys=False))
     services = yaml.safe_load((folder / "conf" / "services.yaml").read_text())
     services["services"]["too_late"] = {"features": ["die_late:vdd"]}
     (folder / "conf" / "services.yaml").write_text(yaml.safe_dump(services, sort_keys=False))
@@ -108,6 +119,27 @@ def test_a_service_that_can_tell_nothing_is_named_before_the_work(
     assert main(["train", "nothing", "too_late", *question, "--conf", conf]) == 2
     assert "service too_late can tell nothing" in capsys.readouterr().err
     assert versions(world.folder) == before
+
+
+def test_a_question_brings_what_features_on_demand_need(world: World) -> None:
+    built = world.store.training_set(QUESTION, ["asked_when:weekday", "asked_when:place"], name="asked_when")
+    rows = built.df.toArrow().to_pylist()
+    assert {row["place"] - row["site"] * 1000 - row["die_x"] for row in rows} == {0.0}
+
+
+def test_what_is_known_too_late_is_of_the_very_dies_that_are_asked_about() -> None:
+    first, second = SpineRequest("die_test"), SpineRequest("die_test", insertion="2")
+    names = Names({"place": Entity(name="place", keys={"lot_id": "string", "wafer_id": "string", "site": "int"})}, {},
+                  lambda *_: None)  # fmt: skip
+    for entity, late in (("place", False), ("die", True)):
+        text = {"name": "v", "version": "1.0", "entity": entity, "features": ["test_time_ms"],
+                "transform": {"kind": "columns", "source": "attempts"}}  # fmt: skip
+        view, faults = resolve_view(ViewText.model_validate(text), names)
+        assert view is not None, faults
+        assert _is_known_too_late(view, {"1"}, first) is late
+        assert _is_known_too_late(view, {"1"}, second) is False
+        asked = SpineRequest("next_insertion", insertion="1", earlier_insertion="0")
+        assert _is_known_too_late(view, {"1"}, asked) is True
 
 
 def test_a_service_of_views_that_one_spine_cannot_key(world: World) -> None:

@@ -231,6 +231,9 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "a word of another fit": (
         fitted({"column": "amount", "fit": "zscore", "bins": 4}), ("scores.yaml:", "`bins` is of bins"),
     ),
+    "a fit of rows by a number": (
+        fitted(fit={"rows": {"amount": [1]}}), ("scores.yaml:", "amount is double, by which no rows are chosen"),
+    ),
     "a fit of rows that no column tells": (
         fitted(fit={"lots": ["L1"]}), ("scores.yaml:", "paid has no column 'lot_id'"),
     ),

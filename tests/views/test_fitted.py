@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from fs_spark import FeatureStore, leaks
 from fs_spark.cli import main
 from fs_spark.errors import ReproductionError, RequestError, TableConflictError
+from fs_spark.refit import write_refit
 from fs_spark.registry import Registry
 from fs_spark.transforms.kinds import fitted as applied
 from tests.oracles import fits
@@ -206,6 +207,12 @@ def test_manifests_and_leak_checks_know_the_fit(world: World) -> None:
     told = {leak.view: leak.rows for leak in found if leak.kind == "fitted"}
     assert set(told) == {"scores__v1_0", "over__v1_0"}
     assert 0 < told["scores__v1_0"] <= len(usable)
+    skipping = store.training_set(
+        spine(world), [{"feature": "scores:amount__zscore", "nulls": "skip"}], name="skipping"
+    )
+    kinds = {leak.kind: leak.rows for leak in leaks.check(skipping, label="label", store=store).faults}
+    assert kinds["fit"] == early
+    assert kinds["fitted"] == told["scores__v1_0"]
     after = spine(world).where(F.col("event_timestamp") > F.lit(known))
     assert after.count() > 40
     clean = store.training_set(after, ["scores:amount__zscore"], name="after")
@@ -282,6 +289,18 @@ def test_a_weekly_refit_writes_the_text_of_a_new_version(
         assert main(["fit", *wrong, "--conf", str(conf)]) == 2
         assert words in capsys.readouterr().err, words
     assert file.read_text() == text
+    given = "name: rows\nversion: '1.0'\ntransform:\n  kind: fitted\n  fit: {rows: {merchant: [m0, m1]}}\n"
+    other = tmp_path / "conf" / "views" / "rows.yaml"
+    other.write_text(given)
+    write_refit(tmp_path / "conf", "rows", ["1.3"], BEGIN, END)
+    told = yaml.safe_load(other.read_text())
+    assert told["version"] == "1.4"
+    assert told["transform"]["fit"] == {
+        "rows": {"merchant": ["m0", "m1"]}, "from": BEGIN.isoformat(), "to": END.isoformat()
+    }  # fmt: skip
+    other.write_text("name: [")
+    with pytest.raises(RequestError, match=r"rows\.yaml is no YAML"):
+        write_refit(tmp_path / "conf", "weekly", [], BEGIN, END)
 
 
 def test_a_computation_by_one_row_at_a_time_gives_the_same(world: World) -> None:

@@ -15,9 +15,11 @@ from pyspark.sql import functions as F
 
 from fs_spark import FeatureStore, leaks
 from fs_spark.errors import ConfigError, ReproductionError, RequestError
+from fs_spark.features.kinds.function import FunctionTransform
+from fs_spark.functions import load_function
 from tests.stores import rows, versions
 from tests.views.histories import write_parquet
-from tests.views.stores import ENTITIES, open_views, write_conf
+from tests.views.stores import ENTITIES, SOURCES, open_views, write_conf
 from tests.views.test_store import delivered
 
 MODULE = '''
@@ -70,6 +72,11 @@ def _plain(inputs):
     return moves.select(*_ordered(moves), F.lit(1).cast("bigint").alias("before"), F.lit(1.0).alias("spent"))
 
 
+def unknown(inputs):
+    """NaN for what it does not know, once for each row that it was given."""
+    return _plain(inputs).withColumn("spent", F.lit(float("nan")))
+
+
 def raising(inputs):
     raise KeyError("no such thing")
 
@@ -98,6 +105,7 @@ def in_a_task(inputs):
     return _plain(inputs).withColumn("spent", F.raise_error(F.lit("no weights for this")).cast("double"))
 '''
 ENTITIES_ = {**ENTITIES, "move": {"keys": {"customer_id": "string", "row_id": "bigint"}}}
+SOURCES_ = {**SOURCES, "visits": {k: v for k, v in SOURCES["payments"].items() if k != "order"}}
 MOVES: dict[str, Any] = {
     "entity": "move", "transform": {"kind": "columns", "source": "payments"}, "features": ["amount", "kind"],
 }  # fmt: skip
@@ -123,7 +131,9 @@ def text(name: str, **more: Any) -> dict[str, Any]:
 
 
 BESIDE = [{"view": "moves", "as": "m"}, {"view": "activity", "as": "states"}]
+TWINS = [{"view": "twins", "as": "m"}]
 VIEWS: dict[str, Any] = {
+    "twins": {**MOVES, "transform": {"kind": "columns", "source": "visits"}}, "unknown": text("unknown", inputs=TWINS),
     "moves": MOVES, "activity": ACTIVITY, "earlier": text("earlier"), "peeking": text("peeking"),
     "chance": text("chance", repeatable=False), "beside": text("beside", inputs=BESIDE),
 }  # fmt: skip
@@ -151,7 +161,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def world(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, code: Path) -> World:
     folder = tmp_path_factory.mktemp("functions")
-    write_conf(folder, {**VIEWS, **{name: text(name) for name in BAD}}, entities=ENTITIES_)
+    write_conf(folder, {**VIEWS, **{name: text(name) for name in BAD}}, entities=ENTITIES_, sources=SOURCES_)
     everything = [row for row in delivered(range(6)) if row["amount"] is None or abs(row["amount"]) < 1e10]
     write_parquet(folder / "in" / "payments", "a.parquet", everything[:150])
     store = open_views(folder, spark)
@@ -271,8 +281,34 @@ def test_code_and_files_are_checked_when_planned_and_where_they_run(
         (code / "weights.txt").write_text("1 2 4")
         with pytest.raises(ConfigError, match=r"weights\.txt has the SHA-256"):
             world.store.materialize(["earlier"], full=True)
+        built = world.store.training_sets()["repeatable"]
+        report = leaks.check(built, label="label", store=world.store)
+        (told,) = [one for one in report.not_run if one.check == "prefix"]
+        assert "weights.txt has the SHA-256" in told.reason
     finally:
         (code / "weights.txt").write_text("1 2 3")
+
+
+def test_nan_is_null_and_rows_that_nothing_tells_apart_are_given_once(world: World) -> None:
+    twins = world.store.table("twins").select("row_id", "customer_id", "event_timestamp", "available_timestamp")
+    assert twins.count() > twins.distinct().count()
+    found = world.store.table("unknown")
+    assert found.count() == twins.distinct().count()
+    assert found.where("spent IS NOT NULL").count() == 0
+
+
+def test_a_module_that_changed_since_it_was_imported_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "module_of_tests_that_changes.py"
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for number in (1, 22):
+        content = f"def f(inputs):\n    return {number}\n"
+        file.write_text(content)
+        given = FunctionTransform(
+            function="module_of_tests_that_changes:f", code=sha(content), group=("a",), names=("m",)
+        )
+        assert load_function(given)({}) == number
 
 
 def test_a_text_is_read_without_its_code(tmp_path: Path, spark: SparkSession) -> None:

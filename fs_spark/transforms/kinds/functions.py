@@ -71,7 +71,7 @@ class _Functions:
         base = frames[0]
         if reach.bound_us is not None and not view.is_static:
             base = base.where(F.unix_micros(n.EVENT_TIMESTAMP) <= F.lit(reach.bound_us))
-        base = _units(base, view, buckets)
+        base = _units(_once(base, first, identity), view, buckets)
         if scope is not None:
             base = only_units(base, units=scope.units)
         given = base.drop(UNIT_BUCKET, UNIT_FROM)
@@ -188,13 +188,35 @@ def _placed(base: DataFrame, made: DataFrame, view: TableView, identity: Sequenc
     rows = checked.select(
         UNIT_BUCKET, UNIT_FROM, *keys, *(column.alias(name) for name, column in known.items()), n.SEQUENCE,
         *(F.col(f"`{left.get(name, name)}`").alias(name) for name in view.order_columns),
-        *([_end_of(base)] if view.has_validity else []), *(F.col(f"__out_{name}").alias(name) for name in view.columns),
+        *([_end_of(base)] if view.has_validity else []), *(_missing(view, name).alias(name) for name in view.columns),
     )  # fmt: skip
     rows = rows.select(*(F.col(f"`{c}`").alias(c.removeprefix("__key_")) for c in rows.columns))
     whole = F.lit(True)
     for key in view.keys:
         whole = whole & F.col(f"`{key}`").isNotNull()
     return rows.where(whole).select(*view_layout(view).schema.fieldNames())
+
+
+def _missing(view: TableView, name: str) -> Column:
+    """A function's value as tables have it: a NaN is null, and -0.0 is 0.0."""
+    value = F.col(f"__out_{name}")
+
+    def plain(one: Column) -> Column:
+        return F.nanvl(one, F.lit(None).cast("double")) + F.lit(0.0)
+
+    if view.columns[name] == "double":
+        return plain(value)
+    return F.transform(value, plain) if view.columns[name] == "array<double>" else value
+
+
+def _once(base: DataFrame, first: ViewInput, identity: Sequence[str]) -> DataFrame:
+    """Of rows that nothing tells apart the one of the greatest content, as for every view of views."""
+    content = sorted(c for c in first.columns if c not in identity and c in base.columns)
+    if first.order or first.is_state or not content:
+        return base
+    of_row = Window.partitionBy(*(F.col(f"`{c}`") for c in identity))
+    nth = F.row_number().over(of_row.orderBy(F.struct(*(F.col(f"`{c}`") for c in content)).desc()))
+    return base.withColumn("__nth", nth).where("__nth = 1").drop("__nth")
 
 
 def _end_of(base: DataFrame) -> Column:
