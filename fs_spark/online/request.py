@@ -171,10 +171,11 @@ def _plan(published: Published, features: tuple[str, ...] | None, with_times: bo
         columns = view.asked_by
         key_types |= zip(columns, types or [key_types.get(key, "") for key in columns], strict=True)
     touched = {view.called for view in record.views if any(name in asked for name in view.outputs)}
+    timed = {view.called for view in record.views if any(name in shown for name in view.outputs)}
     plans, about = [], dict[str, None]()
     for position, view in enumerate(record.views):
         tells = view.known is None and view.called in touched  # times and status are of the newest row
-        times = with_times and tells and any(name in shown for name in view.outputs)
+        times = with_times and tells and view.called in timed
         plan = _view_plan(
             position,
             view,

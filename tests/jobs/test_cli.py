@@ -169,7 +169,7 @@ def test_init_writes_a_configuration_that_loads_and_never_overwrites(
     from fs_spark.config import load_configuration
 
     assert cli.main(["init", str(tmp_path / "conf")]) == 0
-    assert len(load_configuration(tmp_path / "conf" / "store.yaml").views) == 4
+    assert len(load_configuration(tmp_path / "conf" / "store.yaml").views) == 13
     assert cli.main(["init", str(tmp_path / "conf")]) == 2
     assert "already" in capsys.readouterr().err
 
@@ -250,7 +250,7 @@ def test_a_terminal_that_is_not_utf_8_gets_escapes(tmp_path: Path) -> None:
 
 def test_a_store_and_its_reports_are_short_to_read(folder: Path) -> None:
     store = FeatureStore.open(folder / "conf" / "store.yaml")
-    assert repr(store) == f"FeatureStore('{folder / 'store'}', views=4, services=1)"
+    assert repr(store) == f"FeatureStore('{folder / 'store'}', views=4, services=5)"
 
 
 def test_where_the_workers_lack_the_package_one_line_says_what_to_set() -> None:
