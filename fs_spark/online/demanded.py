@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -78,11 +78,13 @@ def brought_rows(
     demanded: Sequence[Demanded],
     keys: Sequence[Mapping[str, object]],
     request: Brought | Sequence[Brought] | None,
-    key_types: Mapping[str, str],
+    known: Collection[str],
 ) -> list[Brought]:
     """What each question brings: its key's columns and those of `request`, one mapping for all or one for each key.
 
-    Raises     RequestError for a column that is missing, or that no feature reads
+    `known` are the columns that any feature of the service is keyed by or computed from.
+
+    Raises     RequestError for a column that is missing, or that is not known
     """
     wanted = {column: one.view for one in demanded for column in one.wanted}
     if request is None or isinstance(request, Mapping):
@@ -96,9 +98,9 @@ def brought_rows(
             )
     found: list[Brought] = []
     for at, (key, one) in enumerate(zip(keys, given, strict=True)):
-        unknown = [str(column) for column in one if column not in wanted and column not in key_types]
+        unknown = [str(column) for column in one if column not in known]
         if unknown:
-            hint = f"it takes {', '.join(wanted)}" if wanted else "no feature that is asked for is computed on demand"
+            hint = f"the service takes {', '.join(sorted(known))}"
             raise RequestError(f"request {at} has {', '.join(unknown)}, which nothing reads.\nHint: {hint}.")
         lacking = [column for column in wanted if column not in one and column not in key]
         if lacking:

@@ -111,7 +111,7 @@ class OnlineReader:
             asked = keys
             if plan.demanded or request:
                 require_list(keys)
-                brought = brought_rows(plan.demanded, keys, request, plan.key_types)
+                brought = brought_rows(plan.demanded, keys, request, {*plan.brought, *plan.key_types})
                 asked = [  # what a question brings may be a key of what it is computed from
                     {column: value for column, value in row.items() if column in key or column in plan.key_types}
                     for key, row in zip(keys, brought, strict=True)

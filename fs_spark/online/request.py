@@ -140,6 +140,8 @@ class Plan:
     """Every key column of the service and its type; the type is empty where no stored row told it."""
     views: tuple[ViewPlan, ...]
     demanded: tuple[Demanded, ...] = ()
+    brought: frozenset[str] = frozenset()
+    """What features on demand of the service may ask a request for."""
 
     @property
     def hidden(self) -> list[str]:
@@ -187,7 +189,8 @@ def _plan(published: Published, features: tuple[str, ...] | None, with_times: bo
             plans.append(plan)
         about |= dict.fromkeys([f"{view.prefix}{EVENT_TIMESTAMP}"] if times else [])
         about |= dict.fromkeys([plan.status] if plan.status is not None else [])
-    return Plan(record.service, {**shown, **about}, key_types, tuple(plans), demanded)
+    brought = frozenset(column for one in record.on_demand for _, column in one.brought)
+    return Plan(record.service, {**shown, **about}, key_types, tuple(plans), demanded, brought)
 
 
 def _view_plan(
