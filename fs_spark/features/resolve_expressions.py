@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from fs_spark.errors import ExpressionError
-from fs_spark.features.definition import CLASS_OF, CLASSES, FeatureNote, KnowledgeClass, View
+from fs_spark.features.definition import CLASS_OF, CLASSES, FeatureNote, KnowledgeClass
 from fs_spark.features.entity import RESERVED_COLUMNS, Entity
 from fs_spark.features.expressions import Expression, one_hot, parse_expression, terms
 from fs_spark.features.kinds.expressions import ExpressionsTransform
-from fs_spark.features.resolve_inputs import Faults, Names, Path, fits, near
+from fs_spark.features.resolve_inputs import Faults, Names, Path, fits, near, view_with_rows
 from fs_spark.features.service import SINCE_LAST
 from fs_spark.features.table_view import Input, TableView, ViewInput
 from fs_spark.features.texts import ExpressionsText, FeatureText, InputText, ViewText
@@ -153,13 +153,8 @@ def _joined_input(
         return None
     if one.optional or one.options:
         faults.add(path, "every input on demand may be without a row, which gives nulls. Hint: name the view and `by`")
-    name, _, version = one.view.partition("__v")
-    view: View | None = names.find(name, version or None)
+    view = view_with_rows(one.view, names, faults, path)
     if view is None:
-        faults.add((*path, "view"), f"view {one.view!r} is not known")
-        return None
-    if view.is_on_demand:
-        faults.add((*path, "view"), f"{one.view} has no rows, it is computed on demand. Hint: repeat its expression")
         return None
     by = {key: one.by.get(key, key) for key in view.keys}
     for key in one.by:

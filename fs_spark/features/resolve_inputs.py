@@ -101,17 +101,24 @@ def fits(found: str, wanted: str) -> bool:
     return found == wanted or {found, wanted} <= {"int", "bigint"}
 
 
+def view_with_rows(named: str, names: Names, faults: Faults, path: Path) -> View | None:
+    """A view by the name that a text gives, where its rows can be read."""
+    name, _, version = named.partition("__v")
+    view = names.find(name, version or None)
+    if view is None:
+        faults.add((*path, "view"), f"view {named!r} is not known")
+    elif view.is_on_demand:
+        faults.add((*path, "view"), f"{named} has no rows, it is computed on demand. Hint: repeat its expression")
+        return None
+    return view
+
+
 def _view_input(
     one: InputText, first: Input | None, entity: Entity, names: Names, faults: Faults, path: Path, *, any_times: bool
 ) -> ViewInput | None:
     assert one.view is not None
-    name, _, version = one.view.partition("__v")
-    view = names.find(name, version or None)
+    view = view_with_rows(one.view, names, faults, path)
     if view is None:
-        faults.add((*path, "view"), f"view {one.view!r} is not known")
-        return None
-    if view.is_on_demand:
-        faults.add((*path, "view"), f"{one.view} has no rows, it is computed on demand. Hint: repeat its expression")
         return None
     keys: dict[str, Any] = dict(view.key_types)
     columns: dict[str, Any] = {**keys, **view.columns}

@@ -60,8 +60,6 @@ class Known:
     """Features that were computed from what the join gave, as the manifest has them."""
     read: list[AsOfView] = field(default_factory=list)
     """The views with what these read."""
-    joined: list[AsOfView] = field(default_factory=list)
-    """The views of a manifest, each as it was joined."""
 
 
 def check(
@@ -195,10 +193,9 @@ def _add_manifest(known: Known, manifest: dict[str, Any], store: FeatureStore | 
         return
     try:
         frames = pinned_frames(store._tables, manifest["views"])
-        known.joined = joined_views(manifest["views"], frames)
         known.views.extend(one for view in joined_views(asked, frames) for one in view.by_column())
         if manifest.get("on_demand"):
-            known.read = [one for view in known.joined for one in view.by_column()]
+            known.read = [one for view in joined_views(manifest["views"], frames) for one in view.by_column()]
             known.on_demand = list(manifest["on_demand"])
     except RetentionError as gone:
         for check in ("oracle", "future at the join"):

@@ -25,7 +25,7 @@ from tests.oracles.histories import START
 from tests.oracles.sources import DAY
 from tests.stores import rows, versions
 from tests.views.histories import at, same, us, write_parquet
-from tests.views.stores import SOURCES, VIEWS, open_views, write_conf
+from tests.views.stores import VIEWS, open_views, write_conf
 from tests.views.test_store import delivered
 
 BEGIN, END = at(START), at(START + 2 * DAY)
@@ -314,7 +314,3 @@ def test_a_computation_by_one_row_at_a_time_gives_the_same(world: World) -> None
     whole = pa.Table.from_batches(list(task(iter(table.combine_chunks().to_batches()))))
     cut = pa.Table.from_batches(list(task(iter(table.to_batches(max_chunksize=1)))))
     assert whole.to_pylist() == cut.to_pylist()
-
-
-def test_sources_of_the_tests_are_what_they_were() -> None:
-    assert SOURCES["payments"]["order"] == ["number"]
