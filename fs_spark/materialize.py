@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import cached_property
 from threading import Lock
@@ -51,18 +51,14 @@ def in_order_of_inputs(views: Sequence[View]) -> list[View]:
     return list(done.values())
 
 
-def in_levels(views: Sequence[View]) -> list[list[View]]:
-    """The views in their order, cut into groups that read none of their own group or of a later one."""
-    depth: dict[str, int] = {}
-    for view in in_order_of_inputs(views):
-        below = [
-            depth.get(f"{one.name}__v{one.version}", -1)
-            for one in (view.inputs if isinstance(view, TableView) else ())
-            if isinstance(one, ViewInput)
-        ]
-        depth[view.qualified] = max(below, default=-1) + 1
-    ordered = in_order_of_inputs(views)
-    return [[v for v in ordered if depth[v.qualified] == level] for level in range(max(depth.values(), default=-1) + 1)]
+def inputs_among(view: View, views: Collection[str]) -> set[str]:
+    """Those of the views that this one reads."""
+    named = {
+        f"{o.name}__v{o.version}"
+        for o in (view.inputs if isinstance(view, TableView) else ())
+        if isinstance(o, ViewInput)
+    }
+    return named & set(views)
 
 
 def reads_ingested(view: View) -> bool:
@@ -147,7 +143,7 @@ class _Run:
                         view.qualified)  # fmt: skip
             full = False
         try:
-            return materialize_table_view(self.tables, self.registry, self.state, view, inputs, self.passes, full=full)
+            return materialize_table_view(self.tables, self.state, view, inputs, self.passes, full=full)
         except FsSparkError:
             raise
         except Exception as fault:
@@ -197,11 +193,7 @@ def materialize(
         return _not_written(tables, view, stopped, waiting if stopped is None else None)
 
     try:
-        for level in in_levels(chosen):
-            # much of a view's time is waiting for commits and planning, while another one keeps the cores busy
-            with ThreadPoolExecutor(_VIEWS_AT_ONCE) as pool:
-                begun = {view.qualified: pool.submit(one, view) for view in level}
-            found |= {name: done.result() for name, done in begun.items()}
+        _as_inputs_are_done(chosen, one, found)
     finally:
         run.passes.close()
     outcomes = [found[view.qualified] for view in chosen]
@@ -211,6 +203,25 @@ def materialize(
         first = spatial[0]
         outside = count_outside(run.snapshot, run.state.bindings.get((first.name, first.version), {}))
     return MaterializeReport(tuple(outcomes), outside, {name: s.version for name, s in run.sources.items()})
+
+
+def _as_inputs_are_done(
+    views: Sequence[View], one: Callable[[View], ViewOutcome], found: dict[str, ViewOutcome]
+) -> None:
+    """Calls `one` for each view as soon as those that it reads are found, some at once.
+
+    Much of a view's time is waiting for commits and planning, while another one keeps the cores busy.
+    """
+    left = list(views)
+    with ThreadPoolExecutor(_VIEWS_AT_ONCE) as pool:
+        begun: dict[Future[ViewOutcome], str] = {}
+        while left or begun:
+            waiting = {*(view.qualified for view in left), *begun.values()}
+            for view in [view for view in left if not inputs_among(view, waiting)]:
+                begun[pool.submit(one, view)] = view.qualified
+                left.remove(view)
+            for done in wait(begun, return_when=FIRST_COMPLETED).done:
+                found[begun.pop(done)] = done.result()
 
 
 def _check_measured(run: _Run, chosen: Sequence[View]) -> None:

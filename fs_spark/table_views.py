@@ -12,7 +12,7 @@ from pyspark.storagelevel import StorageLevel
 
 from fs_spark.features.table_view import UNIT_KEYS, TableView, ViewInput
 from fs_spark.outcomes import ViewOutcome
-from fs_spark.registry import Registry, RegistryState
+from fs_spark.registry import RegistryState
 from fs_spark.schemas import view_layout
 from fs_spark.shared_passes import SharedPasses
 from fs_spark.sources import SourceState
@@ -104,7 +104,6 @@ def _scope(
 
 def materialize_table_view(
     tables: Tables,
-    registry: Registry,
     state: RegistryState,
     view: TableView,
     inputs: Inputs,
@@ -124,6 +123,9 @@ def materialize_table_view(
         log.info("%s: another job has brought it up to newer inputs", view.qualified)
         return None
     reach = inputs.reach(view)
+    counted = made_from.get("buckets") or state.buckets.get(view.table)  # the registry's is of stores of before
+    if counted is None:
+        counted = buckets_for(max((tables.row_count(t, v) or 0 for t, v in versions.items()), default=0))
     source: dict[str, Any] = {
         "view": view.qualified,
         "definition_hash": view.definition_hash,
@@ -132,15 +134,12 @@ def materialize_table_view(
         "kernels": {view.kind: computation.revision},
         "watermark": reach.of_view(),
         "bound": reach.bound_us,
+        "buckets": counted,
         **({"fit": view.fit.digest} if view.fit is not None else {}),
     }
     if not full and made_from and made_from.get("sources") == versions and made_from["kernels"] == source["kernels"] \
             and made_from["bindings"] == digests:  # fmt: skip
         return _outcome(view, version, 0, 0)
-    counted = state.buckets.get(view.table)
-    if counted is None:
-        wanted = max((tables.row_count(t, v) or 0 for t, v in versions.items()), default=0)
-        counted = registry.buckets(view.table, buckets_for(wanted))
     scope: Scope | None = None
     same = made_from and all(made_from.get(what) == source.get(what) for what in ("kernels", "bindings", "fit"))
     if same and not full:

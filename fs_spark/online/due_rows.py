@@ -25,7 +25,7 @@ def due_rows(
 
     Raises  RetentionError where a version of an input is gone
     """
-    watermark, buckets = made_from["watermark"], state.buckets[view.table]
+    watermark, buckets = made_from["watermark"], made_from.get("buckets") or state.buckets[view.table]
     units = tables.spark.range(buckets).select(
         F.col("id").cast("int").alias(UNIT_BUCKET), F.lit(span_start(watermark)).cast("bigint").alias(FROM)
     )
