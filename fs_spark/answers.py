@@ -14,6 +14,8 @@ from fs_spark.errors import RequestError
 Answer = tuple[dict[str, Any], str, int]
 """What a verb gives: a report for machines, the same for people, and the exit code."""
 Argument = tuple[str, dict[str, Any]]
+LISTED = ("views", "services", "entities", "sources", "training-sets")
+"""What `fs-spark list` lists."""
 Verbs = dict[str, tuple[Callable[[argparse.Namespace], Answer], str, str, list[Argument]]]
 
 

@@ -17,7 +17,8 @@ from fs_spark.config import Configuration
 from fs_spark.errors import ConfigError
 from fs_spark.features.definition import View
 from fs_spark.features.view import FeatureView
-from fs_spark.registry import BINDING, Entry, Registry, RegistryState
+from fs_spark.registry import Registry
+from fs_spark.registry_state import BINDING, Entry, RegistryState
 from fs_spark.snapshot import Snapshot
 from fs_spark.stdf.quantity import powers_between
 from fs_spark.stdf.rules import ProductConfig

@@ -20,7 +20,8 @@ from fs_spark.features.table_view import SourceInput, TableView, ViewInput
 from fs_spark.features.view import FeatureView
 from fs_spark.functions import raise_of_function
 from fs_spark.outcomes import MaterializeReport, ViewOutcome
-from fs_spark.registry import Registry, RegistryState
+from fs_spark.registry import Registry
+from fs_spark.registry_state import RegistryState
 from fs_spark.shared_passes import SharedPasses
 from fs_spark.snapshot import Snapshot
 from fs_spark.sources import SourceState, bring_in

@@ -6,6 +6,8 @@ from typing import Final
 
 CACHE_FOLDER: Final = "FS_SPARK_CACHE_DIR"
 """The environment variable that names the folder of compiled functions."""
+USER: Final = "FS_SPARK_USER"
+"""The environment variable that says who acts; the registry keeps it."""
 
 FILE_ID: Final = "file_id"
 BATCH_ID: Final = "batch_id"

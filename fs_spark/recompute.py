@@ -13,7 +13,7 @@ from fs_spark.features.engine import changed_kernels
 from fs_spark.features.read_view import fit_digest
 from fs_spark.features.table_view import UNIT_KEYS, TableView, ViewInput
 from fs_spark.features.view import FeatureView
-from fs_spark.registry import RegistryState
+from fs_spark.registry_state import RegistryState
 from fs_spark.snapshot import Snapshot
 from fs_spark.spatial_views import rows_at
 from fs_spark.tables import Tables

@@ -1,4 +1,4 @@
-"""View versions: what was registered, which version is promoted, and what each version uses for each product.
+"""The registry table: what was registered, by whom, when and why.
 
 An append-only log of entries. A version's definition never changes; what it uses of a product is bound to a
 view version once, when the product first comes, and stay.
@@ -6,123 +6,42 @@ view version once, when the product first comes, and stay.
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Final, Literal
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
 
 from fs_spark import names as n
 from fs_spark.conflicts import SWAPS, pause
-from fs_spark.errors import ConfigError, FeatureNotFoundError, TableConflictError, did_you_mean
+from fs_spark.errors import ConfigError, TableConflictError
 from fs_spark.features.definition import View
-from fs_spark.features.read_view import fit_digest, read_view, with_about, with_fit
+from fs_spark.features.read_view import fit_digest
+from fs_spark.registry_state import (
+    ABOUT,
+    BUCKETS,
+    CONFIGURATION,
+    FIT,
+    FORMAT,
+    PROMOTION,
+    RETIREMENT,
+    SOURCE,
+    VERSION,
+    Change,
+    Entry,
+    RegistryState,
+    folded,
+    next_version,
+)
 from fs_spark.schemas import REGISTRY
 from fs_spark.tables import Tables
-from fs_spark.transforms.bindings import ProductBinding, read_binding
 
 log = logging.getLogger(__name__)
 
-VERSION: Final = "view_version"
-PROMOTION: Final = "promotion"
-BINDING: Final = "binding"
-CONFIGURATION: Final = "configuration"
-BUCKETS: Final = "buckets"
-ABOUT: Final = "about"
-SOURCE: Final = "source"
-FIT: Final = "fit"
 _ALL: Final = "*"
-
-
-@dataclass(frozen=True)
-class Entry:
-    kind: Literal["view_version", "promotion", "binding", "configuration", "buckets", "about", "source", "fit"]
-    view: str
-    version: str
-    product_id: str | None
-    digest: str
-    body: str
-
-
-@dataclass(frozen=True)
-class Change:
-    """One line of a plan."""
-
-    view: str
-    version: str
-    action: Literal["register", "promote", "unchanged"]
-
-
-def _order(version: str) -> tuple[int, int]:
-    major, minor = version.split(".")
-    return int(major), int(minor)
-
-
-@dataclass(frozen=True)
-class RegistryState:
-    """The registry as it stands: all entries folded."""
-
-    versions: dict[tuple[str, str], View] = field(default_factory=dict)
-    promoted: dict[str, str] = field(default_factory=dict)
-    bindings: dict[tuple[str, str], dict[str, ProductBinding]] = field(default_factory=dict)
-    binding_digests: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
-    entries: int = 0
-    table_version: int = -1
-    """Delta version of the registry table that was read; -1 where there is none yet."""
-    buckets: dict[str, int] = field(default_factory=dict)
-    """How many buckets the keys of a table fall into, by table; fixed when the first rows come."""
-    about: dict[tuple[str, str], str] = field(default_factory=dict)
-    """What texts say of versions for people: owner, tags, expectations and notes, as JSON."""
-    sources: dict[str, str] = field(default_factory=dict)
-    """The newest text of each source, as JSON."""
-    configuration: str | None = None
-    """Digest of the newest registered configuration that ingested rows depend on."""
-
-    def view(self, name: str, version: str | None = None) -> View:
-        """A registered view: the promoted version, or the one that is named (`view__v1.0` may name it too).
-
-        Raises     FeatureNotFoundError with what is registered and the nearest name
-        """
-        if version is None and "__v" in name:
-            name, version = name.split("__v", 1)
-        names = sorted(self.promoted)
-        if name not in self.promoted:
-            raise FeatureNotFoundError(f"view {name!r} is not registered.\n{did_you_mean(name, names)}")
-        wanted = version or self.promoted[name]
-        if (name, wanted) not in self.versions:
-            known = [v for view, v in self.versions if view == name]
-            raise FeatureNotFoundError(
-                f"view {name!r} has no version {wanted}.\nRegistered: {', '.join(sorted(known, key=_order))}."
-            )
-        return self.versions[(name, wanted)]
-
-    def registered(self, name: str, version: str | None) -> View | None:
-        """A version of a view, the promoted one where none is named; None where there is none."""
-        wanted = version or self.promoted.get(name)
-        return self.versions.get((name, wanted)) if wanted is not None else None
-
-    def plan(self, views: Iterable[View]) -> list[Change]:
-        """What `apply` would do for these definitions.
-
-        Raises     ConfigError that lists every definition which changed under its old version number
-        """
-        changes, faults = [], []
-        for view in views:
-            stored = self.versions.get((view.name, view.version))
-            if stored is None:
-                changes.append(Change(view.name, view.version, "register"))
-            elif stored.definition_hash != view.definition_hash:
-                major, minor = _order(view.version)
-                faults.append(
-                    f"{view.name} v{view.version} is registered with another definition. "
-                    f"Hint: raise its version, for example to {major}.{minor + 1}"
-                )
-            else:
-                changes.append(Change(view.name, view.version, "unchanged"))
-        if faults:
-            raise ConfigError("definitions may not change under their version:\n" + "\n".join(f"- {f}" for f in faults))
-        return changes
 
 
 class Registry:
@@ -141,54 +60,28 @@ class Registry:
         if not self.tables.exists(n.REGISTRY):
             return RegistryState()
         at = self.tables.version(n.REGISTRY) if version is None else version
+        there = self.tables.columns(n.REGISTRY, at)
+        wanted = [name for name in REGISTRY.schema.fieldNames() if name in there]  # a table of before has fewer
         # entries of one number are of writers at once, before numbers were safe: their order is by content
         rows = sorted(
-            self.tables.rows(n.REGISTRY, REGISTRY.schema.fieldNames(), version=at).to_pylist(),
+            self.tables.rows(n.REGISTRY, wanted, version=at).to_pylist(),
             key=lambda row: (row["entry"], row["kind"], row["view"], row["version"], *map(str, list(row.values())[4:])),
         )
-        texts = [row["digest"] for row in rows if row["kind"] == CONFIGURATION]
-        state = RegistryState(
-            entries=max((row["entry"] for row in rows), default=0),
-            configuration=texts[-1] if texts else None,
-            table_version=at,
-        )
-        fits: dict[tuple[str, str], str] = {}
-        for row in rows:
-            key = (row["view"], row["version"])
-            if row["kind"] == FIT:  # the first one stands
-                fits.setdefault(key, row["body"])
-                continue
-            if row["kind"] == CONFIGURATION:
-                continue
-            if row["kind"] == BUCKETS:  # the first number stands
-                state.buckets.setdefault(row["view"], int(row["body"]))
-                continue
-            if row["kind"] == ABOUT:
-                state.about[key] = row["body"]
-                continue
-            if row["kind"] == SOURCE:
-                state.sources[row["view"]] = row["body"]
-                continue
-            if row["kind"] == VERSION:
-                if key not in state.versions:
-                    state.versions[key] = read_view(row["body"])
-            elif row["kind"] == PROMOTION:
-                state.promoted[row["view"]] = row["version"]
-            elif row["product_id"] not in state.bindings.setdefault(key, {}):  # the first binding stands
-                state.bindings[key][row["product_id"]] = read_binding(row["body"])
-                state.binding_digests.setdefault(key, {})[row["product_id"]] = row["digest"]
-        for key, about in state.about.items():
-            if key in state.versions and about:
-                state.versions[key] = with_about(state.versions[key], about)
-        for key, body in fits.items():
-            state.versions[key] = with_fit(state.versions[key], body)
-        return state
+        return folded(rows, at)
 
     def add(self, state: RegistryState, entries: Sequence[Entry]) -> RegistryState:
         return self.extend(state, lambda _: entries)
 
-    def extend(self, state: RegistryState, decide: Callable[[RegistryState], Sequence[Entry]]) -> RegistryState:
+    def extend(
+        self,
+        state: RegistryState,
+        decide: Callable[[RegistryState], Sequence[Entry]],
+        *,
+        reason: str | None = None,
+    ) -> RegistryState:
         """Adds the entries that `decide` asks for, given the registry as it stands; gives it as it stands then.
+
+        With them are kept who adds them, when, and the `reason`.
 
         Raises     TableConflictError where others were faster again and again
         """
@@ -197,8 +90,9 @@ class Registry:
             if not entries:
                 return state
             self.tables.create(n.REGISTRY, REGISTRY)
+            now, by = datetime.now(UTC), who()
             rows = [
-                (state.entries + i, e.kind, e.view, e.version, e.product_id, e.digest, e.body)
+                (state.entries + i, e.kind, e.view, e.version, e.product_id, e.digest, e.body, now, by, reason, FORMAT)
                 for i, e in enumerate(entries, start=1)
             ]
             frame = self.tables.spark.createDataFrame(rows, REGISTRY.schema).coalesce(1)
@@ -219,6 +113,7 @@ class Registry:
         configuration: str | None = None,
         bindings: Callable[[RegistryState], Sequence[Entry]] | None = None,
         sources: Mapping[str, str] | None = None,
+        reason: str | None = None,
     ) -> tuple[RegistryState, list[Change]]:
         """Adds new versions and promotes them, and keeps the text of a configuration that is another now.
 
@@ -254,7 +149,7 @@ class Registry:
                     entries.append(Entry(SOURCE, name, _ALL, None, _digest(text), text))
             return entries + _unbound(now, bound)
 
-        return self.extend(state, decide), changes
+        return self.extend(state, decide, reason=reason), changes
 
     def buckets(self, table: str, wanted: int) -> int:
         """How many buckets a table's keys fall into: as was fixed when its first rows came, else `wanted`."""
@@ -292,10 +187,10 @@ class Registry:
             stored = now.versions.get(key)
             if stored is None or stored.definition_hash == view.definition_hash or key in before.versions:
                 continue
-            major, minor = _order(view.version)
             faults.append(
                 f"another job registered another definition of {view.name} v{view.version} while this one ran; the "
-                f"first one stands. Hint: raise yours, for example to {major}.{minor + 1}, or take over the other text"
+                f"first one stands. Hint: raise yours, for example to {next_version(view.version)}, or take over the "
+                "other text"
             )
         if faults:
             raise TableConflictError("\n".join(faults))
@@ -310,15 +205,39 @@ class Registry:
         newest = max(commit.version for commit in older)
         return state if newest == state.table_version else self.state(newest)
 
-    def promote(self, state: RegistryState, view: View) -> RegistryState:
-        """Makes a registered version the one that `view:feature` means."""
+    def promote(self, state: RegistryState, view: View, *, reason: str | None = None) -> RegistryState:
+        """Makes a registered version the one that `view:feature` means; a retired one is taken back."""
 
         def decide(now: RegistryState) -> list[Entry]:
             if now.promoted.get(view.name) == view.version:
                 return []
             return [Entry(PROMOTION, view.name, view.version, None, view.definition_hash, "")]
 
-        return self.extend(state, decide)
+        return self.extend(state, decide, reason=reason)
+
+    def retire(
+        self, state: RegistryState, view: View, check: Callable[[RegistryState], None], *, reason: str | None = None
+    ) -> RegistryState:
+        """Takes a version out of use, unless `check`, asked of the registry as it stands then, raises."""
+
+        def decide(now: RegistryState) -> list[Entry]:
+            if (view.name, view.version) in now.retired:
+                return []
+            check(now)
+            return [Entry(RETIREMENT, view.name, view.version, None, view.definition_hash, "")]
+
+        return self.extend(state, decide, reason=reason)
+
+
+def who() -> str:
+    """Who acts: FS_SPARK_USER, or the account of this process."""
+    named = os.environ.get(n.USER)
+    if named:
+        return named
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # an account without a name, as in some containers
+        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
 
 def _digest(text: str) -> str:

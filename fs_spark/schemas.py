@@ -219,6 +219,10 @@ REGISTRY: Final = TableLayout(
             n.PRODUCT_ID: _STRING,
             "digest": _STRING,
             "body": _STRING,
+            "at": _TIME,
+            "by": _STRING,
+            "why": _STRING,
+            "format": _INT,
         },
         required=("entry", "kind", "view", "version"),
     )

@@ -12,7 +12,7 @@ from pyspark.storagelevel import StorageLevel
 
 from fs_spark.features.definition import View
 from fs_spark.features.table_view import Input, SourceInput, TableView
-from fs_spark.registry import RegistryState
+from fs_spark.registry_state import RegistryState
 from fs_spark.tables import Tables
 from fs_spark.transforms.kinds import SHARED
 from fs_spark.view_inputs import ingested, input_frame

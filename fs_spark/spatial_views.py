@@ -15,7 +15,7 @@ from fs_spark.binding import file_units
 from fs_spark.features.engine import changed_kernels
 from fs_spark.features.view import FeatureView
 from fs_spark.outcomes import ViewOutcome
-from fs_spark.registry import RegistryState
+from fs_spark.registry_state import RegistryState
 from fs_spark.schemas import view_layout
 from fs_spark.snapshot import Snapshot
 from fs_spark.tables import Tables, is_one_of

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fs_spark import names as n
 from fs_spark.config import Configuration, load_configuration
-from fs_spark.errors import FeatureNotFoundError, RequestError, SchemaError, without_secrets, zone_hint
+from fs_spark.errors import FeatureNotFoundError, RequestError, without_secrets
 from fs_spark.features.service import AskedFeatures, Features, named_service, names_service
 from fs_spark.on_workers import on_workers
 from fs_spark.tester_files import TesterFiles
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from fs_spark.features.view import FeatureView
     from fs_spark.fits import FitReport
     from fs_spark.ingest.health import RepairReport
+    from fs_spark.lifecycle import Plan, RegisteredViews
     from fs_spark.online import OnlineReader
     from fs_spark.online.export import ExportReport
     from fs_spark.outcomes import MaterializeReport
-    from fs_spark.registry import Change, RegistryState
+    from fs_spark.registry_state import Change, RegistryState
     from fs_spark.retention import VacuumReport
     from fs_spark.tables import Tables
     from fs_spark.training import PinnedTable, Prefix, TrainingRules, TrainingSet, TrainingSets
@@ -98,29 +99,35 @@ class FeatureStore(TesterFiles):
 
         return Registry(self._tables).state()
 
-    def plan(self) -> list[Change]:
-        """What `apply` would register.
+    def plan(self) -> Plan:
+        """What `apply` would register, what it means and what computing it costs; nothing is written.
 
-        Raises     ConfigError for every fault of the configuration and of the code that views call, or a definition
-                   that changed under its version
+        Raises     ConfigError for every fault of the configuration and of the code that views call, a definition that
+                   changed under its version, or a service that names a retired version
         """
         self.config.require()
         from fs_spark.functions import check_functions
+        from fs_spark.lifecycle import make_plan
 
         state = self._state()
         views = self.config.resolved(state.registered)
         check_functions(views)
-        return state.plan(views)
+        return make_plan(self._tables, state, views, self.config.services)
 
-    def apply(self) -> list[Change]:
+    def apply(self, *, reason: str | None = None) -> list[Change]:
         """Registers and promotes new view versions, and binds the products that have rows to them.
 
-        Raises     ConfigError for every fault of the configuration; nothing is registered then
+        The registry keeps who did it, when, and the `reason`.
+
+        Raises     ConfigError for every fault of the configuration; TableConflictError where another job registered
+                   another definition of a version meanwhile. Nothing is registered then
         """
         self.config.require()
         from fs_spark.binding import new_bindings
         from fs_spark.functions import check_functions
-        from fs_spark.registry import Entry, Registry
+        from fs_spark.lifecycle.plans import check_services
+        from fs_spark.registry import Registry
+        from fs_spark.registry_state import Entry
         from fs_spark.snapshot import Snapshot
 
         def bindings(planned: RegistryState) -> list[Entry]:
@@ -133,10 +140,10 @@ class FeatureStore(TesterFiles):
         sources = {name: source.model_dump_json() for name, source in self.config.sources.items()}
         views = self.config.resolved(state.registered)
         check_functions(views)
+        check_services(state, views, self.config.services)
         _, changes = registry.register(
-            state, views, configuration=self.config.ingest_text(), bindings=bindings,
-            sources=sources,
-        )  # fmt: skip
+            state, views, configuration=self.config.ingest_text(), bindings=bindings, sources=sources, reason=reason
+        )
         return changes
 
     @on_workers
@@ -227,7 +234,7 @@ class FeatureStore(TesterFiles):
         """
         from fs_spark.features.labels import LabelRequest
         from fs_spark.features.spine import SpineRequest
-        from fs_spark.training import PinnedTable, TrainingRules, build_training_set, choose_views
+        from fs_spark.training import PinnedTable, TrainingRules, build_training_set, choose_views, spine_frame
 
         asked, state = self._asked_features(features), self._state()
         named = {**asked.roles, **(roles or {})}
@@ -238,7 +245,7 @@ class FeatureStore(TesterFiles):
                 part: choose_views(given, state, prefix=prefix, roles=named) for part, given in asked.parts.items()
             }
             spine = self._asked(spine, parts)
-        frame = spine if isinstance(spine, PinnedTable) else self._spine_frame(spine, timestamp)
+        frame = spine if isinstance(spine, PinnedTable) else spine_frame(self._tables, spine, timestamp)
         return build_training_set(
             self._tables, state, frame, asked.references, name=name, timestamp=timestamp, prefix=prefix,
             rules=rules or TrainingRules(), roles=named,
@@ -248,28 +255,6 @@ class FeatureStore(TesterFiles):
         if names_service(features):
             self.config.require("services")
         return AskedFeatures.of(features, self.config.services)
-
-    def _spine_frame(self, spine: DataFrame | pd.DataFrame, timestamp: str) -> DataFrame:
-        import pandas as pd
-
-        if not isinstance(spine, pd.DataFrame):
-            return spine
-        if timestamp not in spine.columns:
-            raise SchemaError(
-                f"the spine lacks its time column {timestamp!r}; it has {', '.join(map(str, spine.columns))}"
-            )
-        for column in spine.columns:
-            if pd.api.types.is_datetime64_any_dtype(spine[column]) and spine[column].dt.tz is None:
-                time = f"spine[{column!r}].dt.tz_localize"
-                raise SchemaError(
-                    f"the spine's {column!r} is without a zone. " + zone_hint(f"{time}('UTC')", f"{time}(zone)")
-                )
-        zoned = {
-            c: spine[c].dt.tz_convert("UTC") for c in spine.columns if isinstance(spine[c].dtype, pd.DatetimeTZDtype)
-        }
-        import pyarrow as pa
-
-        return self._tables.spark.createDataFrame(pa.Table.from_pandas(spine.assign(**zoned), preserve_index=False))
 
     @on_workers
     def reproduce(self, name: str, *, from_source: bool = False) -> TrainingSet:
@@ -340,20 +325,25 @@ class FeatureStore(TesterFiles):
         state = self._state()
         if name.startswith(n.TRAINING_PREFIX) and self._tables.exists(name):
             return name
-        if name not in state.promoted and self._tables.exists(n.TRAINING_PREFIX + name):
+        base, _, version = name.partition("__v")
+        views = {view for view, _ in state.versions}
+        if base not in views and self._tables.exists(n.TRAINING_PREFIX + name):
             return n.TRAINING_PREFIX + name
         if name in LAYOUTS:
             raise RequestError(f"table {name} does not exist yet. Hint: run `fs-spark ingest` first")
         known = [*LAYOUTS, *state.promoted]
-        if name.split("__v")[0] not in state.promoted:
+        if base not in views:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"\nHint: did you mean {near[0]!r}?" if near else ""
             raise FeatureNotFoundError(f"no table or view {name!r}. There are: {', '.join(known)}.{hint}")
-        view: View = state.view(name)
+        view: View = state.registered(base, version or None) or state.view(name)  # a retired one's rows can be read
         if view.is_on_demand:
             raise RequestError(f"{view.qualified} is computed on demand. Hint: ask for its features by training_set")
         if not self._tables.exists(view.table):
-            raise RequestError(f"{view.qualified} was never materialized. Hint: run `fs-spark materialize {view.name}`")
+            raise RequestError(
+                f"{view.qualified} has no table: it was never materialized, or dropped. "
+                f"Hint: run `fs-spark materialize {view.name}`"
+            )
         return view.table
 
     def vacuum(
@@ -382,12 +372,17 @@ class FeatureStore(TesterFiles):
         """A table's or view's Delta commits, newest first."""
         return self._tables.history(self._table_name(name))
 
-    def rollback(self, view: str, version: str) -> View:
-        """Promotes an older version of a view again; its table is still there, so this is immediate."""
-        from fs_spark.registry import Registry
+    def views(self) -> RegisteredViews:
+        """The registered views: listed, shown, compared, promoted and retired."""
+        from fs_spark.lifecycle import RegisteredViews
 
-        registry = Registry(self._tables)
-        state = registry.state()
-        chosen = state.view(view, version)
-        registry.promote(state, chosen)
-        return chosen
+        return RegisteredViews(self._tables, self.config.services, self.config.online_url)
+
+    def rollback(self, view: str, version: str | None = None, *, reason: str | None = None) -> View:
+        """Promotes an older version of a view again, by default the one that was promoted before.
+
+        One commit of the registry; the version's table is still there, so that this is immediate.
+
+        Raises     FeatureNotFoundError; RequestError where no version was promoted before
+        """
+        return self.views().rollback(view, version, reason=reason)

@@ -10,9 +10,10 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.storagelevel import StorageLevel
 
+from fs_spark.errors import RequestError
 from fs_spark.features.table_view import UNIT_KEYS, TableView, ViewInput
 from fs_spark.outcomes import ViewOutcome
-from fs_spark.registry import RegistryState
+from fs_spark.registry_state import RegistryState
 from fs_spark.schemas import view_layout
 from fs_spark.shared_passes import SharedPasses
 from fs_spark.sources import SourceState
@@ -119,7 +120,15 @@ def materialize_table_view(
     version, made_from = tables.standing(view.table)
     versions, key, computation = inputs.versions, (view.name, view.version), COMPUTATIONS[view.kind]
     digests = state.binding_digests.get(key, {})
-    if any(made_from.get("sources", {}).get(name, -1) > at for name, at in versions.items()):
+    newer = [name for name, at in versions.items() if made_from.get("sources", {}).get(name, -1) > at]
+    remade = [name for name in newer if tables.version(name) < made_from["sources"][name]]
+    if remade and not full:
+        raise RequestError(
+            f"{view.qualified} was made from version {made_from['sources'][remade[0]]} of table {remade[0]}, which has "
+            f"no such version: it was dropped and made again.\n"
+            f"Hint: fs-spark materialize --full {view.name} computes all of its rows anew"
+        )
+    if len(newer) > len(remade):
         log.info("%s: another job has brought it up to newer inputs", view.qualified)
         return None
     reach = inputs.reach(view)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from fs_spark.features.spine import SpineRequest
     from fs_spark.ingest import IngestReport
-    from fs_spark.registry import RegistryState
+    from fs_spark.registry_state import RegistryState
     from fs_spark.tables import Tables
     from fs_spark.training import Chosen
 

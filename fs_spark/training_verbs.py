@@ -89,7 +89,18 @@ def _describe(args: argparse.Namespace) -> Answer:
 
 
 def _diff(args: argparse.Namespace) -> Answer:
-    found = FeatureStore.open(args.conf).training_sets().diff(args.name, args.other)
+    """Two versions of views where both names have one, else two training sets."""
+    store = FeatureStore.open(args.conf)
+    named = ["__v" in name for name in (args.name, args.other)]
+    if all(named):
+        views = store.views().diff(args.name, args.other, sample=args.sample)
+        return views.to_dict(), views.to_text(), 0
+    if any(named):
+        raise RequestError(
+            f"{args.name} and {args.other} cannot be compared: one is a version of a view, the other a training set. "
+            "Hint: name two versions, as in die_neighborhood__v1.0 die_neighborhood__v1.1, or two training sets"
+        )
+    found = store.training_sets().diff(args.name, args.other)
     return found.to_dict(), found.to_text(), 0
 
 
@@ -150,9 +161,13 @@ TRAINING_VERBS: Final[Verbs] = {
     "describe": (_describe, "tell what a training set was made of", "fs-spark describe bin_model", [("name", {})]),
     "diff": (
         _diff,
-        "compare two training sets by their manifests",
-        "fs-spark diff bin_model bin_model_2",
-        [("name", {}), ("other", {})],
+        "compare two training sets by their manifests, or two versions of a view by meaning and values",
+        "fs-spark diff bin_model bin_model_2\n  fs-spark diff die_neighborhood__v1.0 die_neighborhood__v1.1",
+        [
+            ("name", {}),
+            ("other", {}),
+            ("--sample", {"type": int, "default": 10_000, "help": "rows of views to compare (default: %(default)s)"}),
+        ],
     ),
     "leaks": (
         _leaks,

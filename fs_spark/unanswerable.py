@@ -9,7 +9,7 @@ from fs_spark.features.definition import CLASS_OF, View
 from fs_spark.features.spine import SpineRequest
 from fs_spark.features.table_view import SourceInput, TableView, ViewInput
 from fs_spark.features.view import FeatureView
-from fs_spark.registry import RegistryState
+from fs_spark.registry_state import RegistryState
 from fs_spark.tables import Tables
 
 

@@ -52,7 +52,8 @@ def input_state(
         return InputState({state.table: state.version}, state.watermark_us)
     if not tables.exists(one.table):
         raise RequestError(
-            f"its input {one.name} v{one.version} was never materialized. Hint: run `fs-spark materialize`"
+            f"its input {one.name} v{one.version} has no table: it was never materialized, or dropped. "
+            "Hint: run `fs-spark materialize`"
         )
     version, made_from = tables.standing(one.table)
     if not set(one.order) <= set(tables.columns(one.table, version)):

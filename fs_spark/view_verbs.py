@@ -1,12 +1,12 @@
-"""The verbs of views on the command line: features, plan, apply, fit, materialize, rollback."""
+"""The verbs of views on the command line: from features and plan to promote, rollback and retire."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from typing import Any, Final
+import sys
+from typing import Final
 
-from fs_spark.answers import Answer, Verbs, as_moment
+from fs_spark.answers import LISTED, Answer, Verbs, as_moment
 from fs_spark.errors import RequestError
 from fs_spark.store import FeatureStore
 
@@ -22,17 +22,24 @@ def _features(args: argparse.Namespace) -> Answer:
     return {"features": catalogue_dicts(found)}, catalogue_text(found), 0
 
 
-def _changes(changes: Sequence[Any]) -> Answer:
-    text = "\n".join(f"{c.action:10} {c.view} v{c.version}" for c in changes) or "no view is defined"
-    return {"changes": [vars(c) for c in changes]}, text, 0
-
-
 def _plan(args: argparse.Namespace) -> Answer:
-    return _changes(FeatureStore.open(args.conf).plan())
+    from fs_spark.lifecycle.plans import CHANGED
+
+    plan = FeatureStore.open(args.conf).plan()
+    return plan.to_dict(), plan.to_text(), CHANGED if args.check and not plan.is_empty else 0
 
 
 def _apply(args: argparse.Namespace) -> Answer:
-    return _changes(FeatureStore.open(args.conf).apply())
+    """Who sits at a terminal sees the plan first and is asked."""
+    store = FeatureStore.open(args.conf)
+    if sys.stdin.isatty() and not (args.yes or args.json):
+        plan = store.plan()
+        asked = f"{plan.to_text()}\nregister these? [y/N] "
+        if not plan.is_empty and input(asked).strip().lower() not in ("y", "yes"):
+            return {"changes": []}, "nothing was registered", 0
+    changes = store.apply(reason=args.reason)
+    text = "\n".join(f"{c.action:10} {c.view} v{c.version}" for c in changes) or "no view is defined"
+    return {"changes": [vars(c) for c in changes]}, text, 0
 
 
 def _materialize(args: argparse.Namespace) -> Answer:
@@ -67,9 +74,35 @@ def _fit(args: argparse.Namespace) -> Answer:
     return {"file": str(file), "version": version}, text, 0
 
 
-def _rollback(args: argparse.Namespace) -> Answer:
-    view = FeatureStore.open(args.conf).rollback(args.view, args.version)
+def _promote(args: argparse.Namespace) -> Answer:
+    view = FeatureStore.open(args.conf).views().promote(args.view, args.version, reason=args.reason)
     return {"view": view.name, "version": view.version}, f"{view.name}: v{view.version} is promoted", 0
+
+
+def _rollback(args: argparse.Namespace) -> Answer:
+    view = FeatureStore.open(args.conf).rollback(args.view, args.version, reason=args.reason)
+    return {"view": view.name, "version": view.version}, f"{view.name}: v{view.version} is promoted", 0
+
+
+def _retire(args: argparse.Namespace) -> Answer:
+    view = FeatureStore.open(args.conf).views().retire(args.view, args.version, reason=args.reason)
+    text = f"{view.qualified} is retired. Its table stays; fs-spark promote {view.name} {view.version} takes it back"
+    return {"view": view.name, "version": view.version}, text, 0
+
+
+def _show(args: argparse.Namespace) -> Answer:
+    card = FeatureStore.open(args.conf).views().show(args.view)
+    return card.to_dict(), card.to_text(), 0
+
+
+def _list(args: argparse.Namespace) -> Answer:
+    from fs_spark.lifecycle.listing import listed
+
+    rows = listed(FeatureStore.open(args.conf), args.what, all_versions=args.all)
+    return {args.what: rows.rows}, rows.to_text(), 0
+
+
+_WHY: Final = ("--reason", {"help": "why, for those who read the registry later"})
 
 
 VIEW_VERBS: Final[Verbs] = {
@@ -79,8 +112,28 @@ VIEW_VERBS: Final[Verbs] = {
         "fs-spark features outcome_neighborhood wafer_values",
         [("families", {"nargs": "*", "help": "default: all"})],
     ),
-    "plan": (_plan, "show what apply would register", "fs-spark plan", []),
-    "apply": (_apply, "register new view versions", "fs-spark apply", []),
+    "plan": (
+        _plan,
+        "show what apply would register, what it means and what it costs",
+        "fs-spark plan --check",
+        [("--check", {"action": "store_true", "help": "exit with 5 where apply would register something"})],
+    ),
+    "apply": (
+        _apply,
+        "register new view versions",
+        "fs-spark apply --yes --reason 'neighbors of two rings'",
+        [("--yes", {"action": "store_true", "help": "do not ask at a terminal"}), _WHY],
+    ),
+    "list": (
+        _list,
+        "list what there is: views, services, entities, sources or training-sets",
+        "fs-spark list views --all",
+        [
+            ("what", {"nargs": "?", "default": "views", "choices": LISTED}),
+            ("--all", {"action": "store_true", "help": "of views every version, not the promoted ones alone"}),
+        ],
+    ),
+    "show": (_show, "tell all of a view version", "fs-spark show die_neighborhood__v1.0", [("view", {})]),
     "fit": (
         _fit,
         "fit a view once, from the rows that its text names; with a span write the text of its next version",
@@ -97,10 +150,22 @@ VIEW_VERBS: Final[Verbs] = {
         "fs-spark materialize die_neighborhood lot_so_far",
         [("views", {"nargs": "*"}), ("--full", {"action": "store_true", "help": "recompute every lot"})],
     ),
+    "promote": (
+        _promote,
+        "make a registered version the one that a view's name means",
+        "fs-spark promote die_neighborhood 1.1",
+        [("view", {}), ("version", {}), _WHY],
+    ),
     "rollback": (
         _rollback,
-        "promote an older version of a view",
-        "fs-spark rollback die_neighborhood 1.0",
-        [("view", {}), ("version", {})],
+        "promote the version of before, or an older one that is named",
+        "fs-spark rollback die_neighborhood",
+        [("view", {}), ("version", {"nargs": "?"}), _WHY],
+    ),
+    "retire": (
+        _retire,
+        "take a version out of use; refused while anything uses it",
+        "fs-spark retire die_neighborhood 1.0 --reason 'the ring was counted twice'",
+        [("view", {}), ("version", {}), _WHY],
     ),
 }

@@ -32,7 +32,7 @@ from fs_spark.transforms.as_of_view import check_join
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fs_spark.registry import RegistryState
+    from fs_spark.registry_state import RegistryState
     from fs_spark.tables import Tables
 
 _NO_VIEWS = "no view's rows were given. Hint: views=[AsOfView(...)]"

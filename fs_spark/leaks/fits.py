@@ -14,7 +14,7 @@ from fs_spark.features.kinds.fitted import FittedTransform
 from fs_spark.features.table_view import TableView, ViewInput
 from fs_spark.leaks.report import Findings, Kind, Leak, NotRun, Ran
 from fs_spark.leaks.rows import shown
-from fs_spark.registry import RegistryState
+from fs_spark.registry_state import RegistryState
 from fs_spark.tables import Tables
 from fs_spark.training.pinned import joined_views, pinned_frames, view_name
 from fs_spark.transforms.as_of import as_of_join

@@ -14,7 +14,7 @@ from fs_spark.features.table_view import Input, TableView, ViewInput
 from fs_spark.leaks.report import Findings, Leak, NotRun, Ran
 from fs_spark.leaks.rows import plain, same
 from fs_spark.leaks.rules import LeakLimits
-from fs_spark.registry import RegistryState
+from fs_spark.registry_state import RegistryState
 from fs_spark.tables import Tables
 from fs_spark.training.pinned import view_name
 from fs_spark.transforms.kinds import COMPUTATIONS, Reach

@@ -19,7 +19,7 @@ from fs_spark.leaks.oracle import spine_frame
 from fs_spark.leaks.report import Findings, Leak, NotRun, Ran
 from fs_spark.leaks.rows import Sample, micros_of, plain, same
 from fs_spark.leaks.rules import LeakLimits
-from fs_spark.registry import RegistryState
+from fs_spark.registry_state import RegistryState
 from fs_spark.snapshot import Snapshot
 from fs_spark.spatial_views import view_rows
 from fs_spark.tables import Tables

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from fs_spark import names as n
 from fs_spark.features.table_view import TableView
-from fs_spark.registry import RegistryState
+from fs_spark.registry_state import RegistryState
 from fs_spark.table_views import table_view_rows
 from fs_spark.tables import Tables
 from fs_spark.transforms.kinds import Reach, Scope

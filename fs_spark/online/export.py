@@ -33,7 +33,7 @@ from fs_spark.online.reader import sqlite_path
 from fs_spark.online.records import DAY_US, LAST_EVENT, TIMES, DemandRecord, ServiceRecord, ViewRecord
 from fs_spark.online.request import moment_us
 from fs_spark.online.sqlite import SqliteOnline
-from fs_spark.registry import RegistryState
+from fs_spark.registry_state import RegistryState
 from fs_spark.tables import Tables
 from fs_spark.training.chosen import ChosenView, choose_views, require_materialized
 from fs_spark.training.outputs import arrow_batches

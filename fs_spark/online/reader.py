@@ -49,6 +49,14 @@ def open_online(url: str) -> OnlineReader:
     return OnlineReader(_SOURCES[scheme](rest))
 
 
+def is_published(url: str) -> bool:
+    """Whether anything may be published under a URL yet. Raises  RequestError for a URL that names no store"""
+    if not url.startswith("sqlite://"):
+        return url.partition("://")[0] in _SOURCES
+    path = sqlite_path(url)
+    return path.is_file() and path.stat().st_size > 0
+
+
 def sqlite_path(url: str) -> Path:
     """The file that a ``sqlite:///`` URL names, as an absolute path. Raises  RequestError"""
     scheme, _, rest = url.partition("://")

@@ -9,6 +9,7 @@ from fs_spark.training.compare import TrainingSetDiff, describe, diff_manifests
 from fs_spark.training.reproduce import reproduce_training_set
 from fs_spark.training.rules import PinnedTable, TrainingRules
 from fs_spark.training.saved import TrainingSet, TrainingSets
+from fs_spark.training.spine_frames import spine_frame
 
 __all__ = [
     "Chosen",
@@ -24,4 +25,5 @@ __all__ = [
     "describe",
     "diff_manifests",
     "reproduce_training_set",
+    "spine_frame",
 ]

@@ -17,7 +17,7 @@ from fs_spark.conflicts import SWAPS, pause
 from fs_spark.errors import ReproductionError, RequestError, SchemaError, TableConflictError
 from fs_spark.features.service import Roles
 from fs_spark.names import HIDDEN
-from fs_spark.registry import RegistryState
+from fs_spark.registry_state import RegistryState
 from fs_spark.schemas import TRAINING_SETS, TableLayout
 from fs_spark.tables import Tables
 from fs_spark.training.chosen import ChosenView, Prefix, choose_views

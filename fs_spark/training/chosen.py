@@ -17,7 +17,7 @@ from fs_spark.features.kinds.expressions import ExpressionsTransform
 from fs_spark.features.service import SINCE_LAST, FeatureReference, Roles
 from fs_spark.features.table_view import Input, TableView, ViewInput
 from fs_spark.names import HIDDEN
-from fs_spark.registry import RegistryState
+from fs_spark.registry_state import RegistryState
 from fs_spark.tables import Tables
 
 Prefix = Literal["none", "view"]
@@ -240,10 +240,11 @@ def require_materialized(tables: Tables, chosen: Sequence[ChosenView]) -> None:
     fits = [c.view.name for c in chosen if isinstance(c.view, TableView) and not c.view.is_fitted]
     if missing and fits:
         raise RequestError(
-            f"never materialized: {', '.join(missing)}; of these not fitted: {', '.join(fits)}. Hint: run "
+            f"never materialized, or dropped: {', '.join(missing)}; of these not fitted: {', '.join(fits)}. Hint: run "
             f"`fs-spark fit {fits[0]}`, then `fs-spark materialize {' '.join(missing)}`"
         )
     if missing:
         raise RequestError(
-            f"never materialized: {', '.join(missing)}. Hint: run `fs-spark materialize {' '.join(missing)}` first"
+            f"never materialized, or dropped: {', '.join(missing)}. "
+            f"Hint: run `fs-spark materialize {' '.join(missing)}` first"
         )

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 
 from fs_spark.errors import FeatureNotFoundError, ReproductionError, RetentionError, did_you_mean
 from fs_spark.recompute import moved_kernels, rows_from_source, versions_below
-from fs_spark.registry import RegistryState
+from fs_spark.registry_state import RegistryState
 from fs_spark.tables import Tables
 from fs_spark.training.content import column_digests, digest_and_seen, digest_of
 from fs_spark.training.pinned import joined_views, pinned_frames, stored_rows

@@ -117,8 +117,8 @@ STORE = {
         "(self, sources: 'Sequence[str | Path]' = (), *, again: 'bool' = False, dry_run: 'bool' = False) -> "
         "'IngestReport'"
     ),
-    "plan": "(self) -> 'list[Change]'",
-    "apply": "(self) -> 'list[Change]'",
+    "plan": "(self) -> 'Plan'",
+    "apply": "(self, *, reason: 'str | None' = None) -> 'list[Change]'",
     "materialize": "(self, views: 'Sequence[str] | None' = None, *, full: 'bool' = False) -> 'MaterializeReport'",
     "fit": "(self, view: 'str') -> 'FitReport'",
     "spine": (
@@ -141,7 +141,8 @@ STORE = {
     ),
     "repair": "(self, *, dry_run: 'bool' = False) -> 'RepairReport'",
     "history": "(self, name: 'str') -> 'list[Commit]'",
-    "rollback": "(self, view: 'str', version: 'str') -> 'View'",
+    "rollback": ("(self, view: 'str', version: 'str | None' = None, *, reason: 'str | None' = None) -> 'View'"),
+    "views": "(self) -> 'RegisteredViews'",
 }
 
 

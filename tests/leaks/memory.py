@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from fs_spark import names as n
 from fs_spark.features.view import FeatureView
-from fs_spark.registry import RegistryState
+from fs_spark.registry_state import RegistryState
 from fs_spark.snapshot import SOURCES, Snapshot
 from fs_spark.spatial_views import view_rows
 from fs_spark.tables import Tables

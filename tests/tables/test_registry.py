@@ -10,7 +10,8 @@ from pyspark.sql import SparkSession
 from fs_spark.binding import binding_entry
 from fs_spark.errors import ConfigError, FeatureNotFoundError
 from fs_spark.features.view import FeatureView
-from fs_spark.registry import Change, Registry, RegistryState
+from fs_spark.registry import Registry
+from fs_spark.registry_state import Change, RegistryState
 from fs_spark.tables import Tables
 from fs_spark.transforms.spatial import MeasuredTest, ProductBinding
 from fs_spark.wafer import WaferGeometry

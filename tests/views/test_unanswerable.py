@@ -10,7 +10,7 @@ from fs_spark.features.resolve import resolve_view
 from fs_spark.features.resolve_inputs import Names
 from fs_spark.features.spine import SpineRequest
 from fs_spark.features.texts import ViewText
-from fs_spark.registry import RegistryState
+from fs_spark.registry_state import RegistryState
 from fs_spark.tables import Tables
 from fs_spark.unanswerable import unanswerable
 

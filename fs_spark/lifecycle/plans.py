@@ -1,0 +1,189 @@
+"""What `apply` would do, as a reviewer reads it: new versions and what they mean, and what it costs to compute them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, overload
+
+from fs_spark import names as n
+from fs_spark.errors import ConfigError
+from fs_spark.features.definition import View
+from fs_spark.features.service import FeatureService
+from fs_spark.features.shipped import SHIPPED_SOURCES
+from fs_spark.features.table_view import SourceInput, TableView, ViewInput
+from fs_spark.features.view import FeatureView
+from fs_spark.registry_state import Change, RegistryState
+from fs_spark.tables import Tables
+
+CHANGED: Final = 5
+"""The exit code of `plan --check` where `apply` would change something."""
+_SIGNS: Final = {
+    "register": "new", "unchanged": "unchanged", "retired": "retired", "removed": "removed", "promote": "promote",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the first `materialize` of a new version computes.
+
+    lots  how many lots its rows are of; None where it reads no ingested rows
+    rows  rows of each table that it reads, as far as they are there; None where Delta's log does not say
+    """
+
+    table: str
+    lots: int | None
+    rows: Mapping[str, int | None]
+
+    def __str__(self) -> str:
+        read = [f"{count if count is not None else '?'} rows of {table}" for table, count in self.rows.items()]
+        lots = [f"{self.lots} lot{'s' if self.lots != 1 else ''}"] if self.lots is not None else []
+        return f"computes {self.table}: {', '.join(lots + read) or 'nothing is there to compute it from yet'}"
+
+
+@dataclass(frozen=True)
+class Plan(Sequence[Change]):
+    """The changes of a plan, each of a view; `costs` of the new ones by `view__vX.Y`."""
+
+    changes: tuple[Change, ...]
+    costs: Mapping[str, Cost]
+
+    @overload
+    def __getitem__(self, at: int) -> Change: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Change, ...]: ...
+    def __getitem__(self, at: int | slice) -> Change | tuple[Change, ...]:
+        return self.changes[at]
+
+    def __len__(self) -> int:
+        return len(self.changes)
+
+    def __iter__(self) -> Iterator[Change]:
+        return iter(self.changes)
+
+    def __repr__(self) -> str:
+        counts = {sign: sum(_SIGNS[c.action] == sign for c in self.changes) for sign in dict.fromkeys(_SIGNS.values())}
+        return f"Plan({', '.join(f'{count} {sign}' for sign, count in counts.items() if count) or 'no view'})"
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether `apply` would register nothing."""
+        return not any(change.action == "register" for change in self.changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "changes": [asdict(change) for change in self.changes],
+            "costs": {view: asdict(cost) for view, cost in self.costs.items()},
+        }
+
+    def to_text(self) -> str:
+        return "\n".join(line for change in self.changes for line in self._lines(change)) or "no view is defined"
+
+    def _lines(self, change: Change) -> Iterator[str]:
+        named = f"{_SIGNS[change.action]:10} {change.view} v{change.version}"
+        if change.action == "removed":
+            yield f"{named}: no text names it any more. Hint: fs-spark retire {change.view} {change.version}"
+        elif change.action == "retired":
+            back = f"fs-spark promote {change.view} {change.version}"
+            yield f"{named}: its text is still there. Hint: remove it, or {back}"
+        elif change.before is not None:
+            yield f"{named} in place of v{change.before}"
+        else:
+            yield named
+        for line in change.meaning:
+            yield f"{'':10}   {line}"
+        cost = self.costs.get(f"{change.view}__v{change.version}")
+        if cost is not None:
+            yield f"{'':10} {cost}"
+
+
+def make_plan(
+    tables: Tables, state: RegistryState, views: Sequence[View], services: Mapping[str, FeatureService]
+) -> Plan:
+    """What `apply` would do for these definitions.
+
+    Raises     ConfigError for definitions that changed under their version, and for services that name a retired one
+    """
+    changes = state.plan(views)
+    check_services(state, views, services)
+    new = [view for view, change in zip(views, changes, strict=True) if change.action == "register"]
+    return Plan((*changes, *state.removed(views)), _costs(tables, state, new))
+
+
+def check_services(state: RegistryState, views: Sequence[View], services: Mapping[str, FeatureService]) -> None:
+    """Raises ConfigError for services that name versions which are retired."""
+    there = {view.name for view in views if (view.name, view.version) not in state.versions}
+    faults = []
+    for service in services.values():
+        for view, version in sorted({(one.view, one.version or "") for one in service.references}):
+            if version:
+                event = state.retired.get((view, version))
+                told, name = str(event or ""), f"{view}__v{version}"
+            elif view in state.promoted or view in there:
+                continue
+            else:  # each of its versions is retired
+                event = next((event for (name, _), event in state.retired.items() if name == view), None)
+                told, name = str(event or ""), view
+            if event is not None:
+                faults.append(f"services.yaml: {service.name}: {name} is retired{f' ({told})' if told else ''}. "
+                              "Hint: name another version")  # fmt: skip
+    if faults:
+        listed = "\n".join(f"- {fault}" for fault in faults)
+        raise ConfigError(f"services name what may not be used any more:\n{listed}")
+
+
+def _costs(tables: Tables, state: RegistryState, new: Sequence[View]) -> dict[str, Cost]:
+    made = [view for view in new if not view.is_on_demand]
+    if not made:
+        return {}
+    lots: int | None = None
+    named = {view.qualified: view for view in new}
+    costs: dict[str, Cost] = {}
+    for view in made:
+        tables_read = _read_by(view)
+        rows = {table: tables.row_count(table) for table in tables_read if tables.exists(table)}
+        ingested = _reads_ingested(view, state, named)
+        if ingested and lots is None:
+            lots = _lots(tables)
+        costs[view.qualified] = Cost(view.table, lots if ingested else None, rows)
+    return costs
+
+
+def _read_by(view: View) -> list[str]:
+    if isinstance(view, FeatureView):
+        return [n.DIE_TESTS, *([n.TEST_RESULTS] if view.bound_parameters else [])]
+    assert isinstance(view, TableView)
+    found = []
+    for one in view.inputs:
+        if isinstance(one, ViewInput):
+            found.append(one.table)
+        elif one.name in SHIPPED_SOURCES:
+            found += [n.DIE_TESTS, *([n.TEST_RESULTS] if one.options.get("parameters") else [])]
+        else:
+            found.append(f"source__{one.name}")
+    return list(dict.fromkeys(found))
+
+
+def _reads_ingested(view: View, state: RegistryState, new: Mapping[str, View]) -> bool:
+    """Whether its rows come, maybe through others, from what was ingested."""
+    if isinstance(view, FeatureView):
+        return True
+    for one in view.inputs if isinstance(view, TableView) else ():
+        if isinstance(one, SourceInput):
+            if one.name in SHIPPED_SOURCES:
+                return True
+            continue
+        below = new.get(f"{one.name}__v{one.version}") or state.versions.get((one.name, one.version))
+        if below is not None and _reads_ingested(below, state, new):
+            return True
+    return False
+
+
+def _lots(tables: Tables) -> int:
+    """Lots of which rows count."""
+    if not tables.exists(n.FILES) or not tables.exists(n.WAFER_RUNS):
+        return 0
+    from fs_spark.snapshot import Snapshot
+
+    lots = Snapshot.newest(tables).kept_runs().select(n.LOT_ID).distinct()
+    return int(lots.where(f"{n.LOT_ID} IS NOT NULL").count())
