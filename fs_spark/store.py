@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fs_spark import names as n
 from fs_spark.config import Configuration, load_configuration
 from fs_spark.errors import FeatureNotFoundError, RequestError, without_secrets
+from fs_spark.events import of_export, of_materialize, of_training_set, traced
 from fs_spark.features.service import AskedFeatures, Features, named_service, names_service
 from fs_spark.on_workers import on_workers
 from fs_spark.tester_files import TesterFiles
@@ -160,7 +161,11 @@ class FeatureStore(TesterFiles):
 
         self.config.require("products", "units", "sources", "entities")
         self._warm(self._kernel_jobs)
-        return materialize(self._tables, Registry(self._tables), self.config, views, full=full)
+        with traced("materialize", lambda: self._tables) as trace:
+            report = materialize(self._tables, Registry(self._tables), self.config, views, full=full)
+            if trace is not None:
+                of_materialize(trace, report, self._tables)
+        return report
 
     @on_workers
     def fit(self, view: str) -> FitReport:
@@ -246,10 +251,14 @@ class FeatureStore(TesterFiles):
             }
             spine = self._asked(spine, parts)
         frame = spine if isinstance(spine, PinnedTable) else spine_frame(self._tables, spine, timestamp)
-        return build_training_set(
-            self._tables, state, frame, asked.references, name=name, timestamp=timestamp, prefix=prefix,
-            rules=rules or TrainingRules(), roles=named,
-        )  # fmt: skip
+        with traced(f"train.{name}", lambda: self._tables) as trace:
+            built = build_training_set(
+                self._tables, state, frame, asked.references, name=name, timestamp=timestamp, prefix=prefix,
+                rules=rules or TrainingRules(), roles=named,
+            )  # fmt: skip
+            if trace is not None:
+                of_training_set(trace, built.manifest, self._tables)
+        return built
 
     def _asked_features(self, features: Features) -> AskedFeatures:
         if names_service(features):
@@ -289,10 +298,14 @@ class FeatureStore(TesterFiles):
 
         self.config.require("services")
         named_service(service, self.config.services)
-        return export_service(
-            self._tables, self._state(), self.config.services[service], self.config.online_url,
-            mode=self.config.store.online_mode, at=at,
-        )  # fmt: skip
+        with traced(f"export.{service}", lambda: self._tables) as trace:
+            report = export_service(
+                self._tables, self._state(), self.config.services[service], self.config.online_url,
+                mode=self.config.store.online_mode, at=at,
+            )  # fmt: skip
+            if trace is not None:
+                of_export(trace, report, self._tables)
+        return report
 
     def online(self) -> OnlineReader:
         """A reader of the online store; needs neither Spark nor a JVM."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fs_spark import names as n
 from fs_spark.config import Configuration
 from fs_spark.errors import RequestError, did_you_mean
+from fs_spark.events import of_ingest, traced
 from fs_spark.on_workers import on_workers
 
 if TYPE_CHECKING:
@@ -55,7 +56,11 @@ class TesterFiles:
 
         self.config.require("testers", "products", "inputs")
         self._warm(lambda: ["stdf"])
-        return ingest(self._tables, self.config, sources, again=again, dry_run=dry_run)
+        with traced("ingest", lambda: self._tables) as trace:
+            report = ingest(self._tables, self.config, sources, again=again, dry_run=dry_run)
+            if trace is not None:
+                of_ingest(trace, report, self._tables)
+        return report
 
     def _kernel_jobs(self) -> list[str]:
         from fs_spark.features.compute import plan_of

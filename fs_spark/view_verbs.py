@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fs_spark.answers import LISTED, Answer, Verbs, as_moment
 from fs_spark.errors import RequestError
 from fs_spark.store import FeatureStore
+
+if TYPE_CHECKING:
+    from fs_spark.lifecycle.lineage import Direction
 
 
 def _features(args: argparse.Namespace) -> Answer:
@@ -102,6 +105,12 @@ def _list(args: argparse.Namespace) -> Answer:
     return {args.what: rows.rows}, rows.to_text(), 0
 
 
+def _lineage(args: argparse.Namespace) -> Answer:
+    direction: Direction = "both" if args.up == args.down else "up" if args.up else "down"
+    found = FeatureStore.open(args.conf).views().lineage(args.feature, direction=direction)
+    return found.to_dict(), found.to_mermaid() if args.mermaid else found.to_text(), 0
+
+
 _WHY: Final = ("--reason", {"help": "why, for those who read the registry later"})
 
 
@@ -149,6 +158,17 @@ VIEW_VERBS: Final[Verbs] = {
         "bring feature tables up to the ingested rows",
         "fs-spark materialize die_neighborhood lot_so_far",
         [("views", {"nargs": "*"}), ("--full", {"action": "store_true", "help": "recompute every lot"})],
+    ),
+    "lineage": (
+        _lineage,
+        "tell where a feature comes from and what uses it",
+        "fs-spark lineage die_neighborhood:fail__neighbor_frac --up --mermaid",
+        [
+            ("feature", {"help": "view:feature, view__v1.0:feature, or a view"}),
+            ("--up", {"action": "store_true", "help": "only what it is made from"}),
+            ("--down", {"action": "store_true", "help": "only what is made of it"}),
+            ("--mermaid", {"action": "store_true", "help": "as a flowchart for Mermaid"}),
+        ],
     ),
     "promote": (
         _promote,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fs_spark.errors import RequestError
 from fs_spark.features.definition import View
 from fs_spark.features.service import FeatureService
 from fs_spark.features.table_view import TableView, ViewInput
 from fs_spark.registry_state import RegistryState
+
+if TYPE_CHECKING:
+    from fs_spark.online.records import ServiceRecord
 
 
 @dataclass(frozen=True)
@@ -80,18 +83,22 @@ class Users:
         return any(isinstance(one, ViewInput) and f"{one.name}__v{one.version}" == name for one in view.inputs)
 
 
-def published_views(url: str) -> dict[str, frozenset[str]]:
-    """What services hold that are published under a URL; nothing where nothing was published there yet."""
+def published_records(url: str) -> dict[str, ServiceRecord]:
+    """What is published under a URL, by service; nothing where nothing was published there yet."""
     from fs_spark.online import open_online
     from fs_spark.online.reader import is_published
 
     if not is_published(url):
         return {}
     with open_online(url) as reader:
-        records = {service: reader.describe(service) for service in reader.services()}
+        return {service: reader.describe(service) for service in reader.services()}
+
+
+def published_views(url: str) -> dict[str, frozenset[str]]:
+    """The view versions that published services hold, by service."""
     return {
         name: frozenset([*(view.view for view in record.views), *(one.view for one in record.on_demand)])
-        for name, record in records.items()
+        for name, record in published_records(url).items()
     }
 
 

@@ -13,7 +13,8 @@ from fs_spark.features.service import FeatureService
 from fs_spark.features.table_view import TableView
 from fs_spark.features.view import FeatureView
 from fs_spark.lifecycle.compare import SAMPLE, ViewDiff, compare_views
-from fs_spark.lifecycle.uses import Users, Uses, published_views, require_unused
+from fs_spark.lifecycle.lineage import Direction, Lineage, Surroundings, lineage_of
+from fs_spark.lifecycle.uses import Users, Uses, published_records, published_views, require_unused
 from fs_spark.registry import Registry
 from fs_spark.registry_state import Event, RegistryState, version_order
 from fs_spark.tables import Tables
@@ -177,6 +178,17 @@ class RegisteredViews:
 
         self._registry.retire(state, chosen, check, reason=reason)
         return chosen
+
+    def lineage(self, of: str, *, direction: Direction = "both") -> Lineage:
+        """Where a feature (`view:feature`) or a view comes from, and what uses it.
+
+        `up` are views, sources, tables, files and testers; `down` views, services, training sets, what is published
+        online, and MLflow runs that logged these training sets.
+
+        Raises     FeatureNotFoundError
+        """
+        around = Surroundings(self._services, manifests(self._tables), published_records(self._online_url))
+        return lineage_of(self._tables, self._registry.state(), around, of, direction=direction)
 
     def _users(self, state: RegistryState) -> Users:
         return Users(state, self._services, manifests(self._tables), published_views(self._online_url))

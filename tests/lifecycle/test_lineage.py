@@ -1,0 +1,209 @@
+"""Where features come from and what uses them, and the events that tell a catalogue of lineage the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from jsonschema import Draft202012Validator
+from pyspark.sql import SparkSession
+
+from fs_spark import FeatureStore
+from fs_spark.cli import main
+from fs_spark.errors import FeatureNotFoundError, RequestError
+from fs_spark.lifecycle.lineage import Lineage, Node
+from tests.stores import label_spine, new_folder, open_store, write_lot
+
+FEATURE = "die_neighborhood:fail__neighbor_frac"
+_TOLD = {"type": "object", "required": ["namespace", "name"], "properties": {
+    "namespace": {"type": "string", "minLength": 1}, "name": {"type": "string", "minLength": 1},
+    "facets": {"type": "object", "additionalProperties": {"$ref": "#/$defs/facet"}},
+    "inputFacets": {"type": "object", "additionalProperties": {"$ref": "#/$defs/facet"}},
+    "outputFacets": {"type": "object", "additionalProperties": {"$ref": "#/$defs/facet"}},
+}}  # fmt: skip
+EVENT = {
+    "$defs": {"facet": {"type": "object", "required": ["_producer", "_schemaURL"], "properties": {
+        "_producer": {"type": "string", "format": "uri"}, "_schemaURL": {"type": "string", "format": "uri"}}}},
+    "type": "object",
+    "required": ["eventTime", "producer", "schemaURL", "run", "job"],
+    "properties": {
+        "eventTime": {"type": "string", "format": "date-time"},
+        "producer": {"type": "string", "format": "uri"},
+        "schemaURL": {"const": "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"},
+        "eventType": {"enum": ["START", "RUNNING", "COMPLETE", "ABORT", "FAIL", "OTHER"]},
+        "run": {"type": "object", "required": ["runId"], "properties": {
+            "runId": {"type": "string", "format": "uuid"},
+            "facets": {"type": "object", "additionalProperties": {"$ref": "#/$defs/facet"}}}},
+        "job": _TOLD,
+        "inputs": {"type": "array", "items": _TOLD},
+        "outputs": {"type": "array", "items": _TOLD},
+    },
+}  # fmt: skip
+"""What OpenLineage's specification 2-0-2 asks of a run event (https://openlineage.io/spec/2-0-2/OpenLineage.json)."""
+
+
+@pytest.fixture(scope="module")
+def told(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
+    """A store whose verbs were told to a file, and the events in it."""
+    folder = new_folder(tmp_path_factory.mktemp("lineage") / "whole", views=("die_neighborhood", "die_measured"))
+    log = folder / "events.json"
+    name = "die_neighborhood__v1.0:fail__neighbor_frac"
+    (folder / "conf" / "services.yaml").write_text(f"services: {{one: {{features: ['{name}']}}}}\n", "utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENLINEAGE__TRANSPORT__TYPE", "file")
+        patch.setenv("OPENLINEAGE__TRANSPORT__LOG_FILE_PATH", str(log))
+        patch.setenv("OPENLINEAGE__TRANSPORT__APPEND", "true")
+        patch.setenv("MLFLOW_TRACKING_URI", f"file:{folder / 'runs'}")
+        patch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+        store = open_store(folder, spark)
+        store.ingest(write_lot(folder / "in", 1))
+        store.apply()
+        store.materialize()
+        built = store.training_set(label_spine(store), "one", name="kept")
+        mlflow.set_tracking_uri(f"file:{folder / 'runs'}")
+        with mlflow.start_run() as run:
+            built.log_to_mlflow()
+        (folder / "run").write_text(run.info.run_id, "utf-8")
+        store.export("one")
+        with pytest.raises(FeatureNotFoundError):
+            store.materialize(["no_such_view"])
+        yield folder, [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+        mlflow.set_tracking_uri("")
+
+
+def names(found: list[Node]) -> set[tuple[str, str]]:
+    return {(node.kind, node.name) for node in found}
+
+
+def kinds(found: Lineage) -> set[str]:
+    return {node.kind for node in found.nodes}
+
+
+def test_a_feature_leads_up_to_testers_and_down_to_models(
+    told: tuple[Path, list[dict[str, Any]]], spark: SparkSession
+) -> None:
+    folder, _ = told
+    views = open_store(folder, spark).views()
+    found = views.lineage(FEATURE)
+    view = Node("view", "die_neighborhood__v1.0")
+    assert found.of == Node("feature", "die_neighborhood__v1.0:fail__neighbor_frac")
+    assert found.above(found.of) == [view]
+    assert names(found.above(view)) == {
+        ("table", "die_tests"), ("table", "wafer_runs"), ("table", "test_results"),
+    }  # fmt: skip
+    files = found.above(Node("table", "wafer_runs"))
+    assert {Path(file.name) for file in files} == set((folder / "in").glob("*.stdf*"))
+    assert {names(found.above(file)) == {("tester", "SYN-T01")} for file in files} == {True}
+    assert names(found.below(found.of)) == {("service", "one"), ("training set", "kept"), ("online", "one")}
+    run = (folder / "run").read_text("utf-8")
+    assert names(found.below(Node("training set", "kept"))) == {("model", run)}
+    measured = views.lineage("die_measured__v1.0")
+    assert ("table", "test_results") in names(measured.above(measured.of))
+    assert measured.below(measured.of) == []
+    assert views.lineage("die_neighborhood:neighbor_count", direction="down").below(Node("feature", "x")) == []
+
+
+def test_one_direction_alone(told: tuple[Path, list[dict[str, Any]]], spark: SparkSession) -> None:
+    views = open_store(told[0], spark).views()
+    assert kinds(views.lineage(FEATURE, direction="up")) == {"feature", "view", "table", "file", "tester"}
+    assert kinds(views.lineage(FEATURE, direction="down")) == {
+        "feature", "view", "service", "training set", "online", "model",
+    }  # fmt: skip
+
+
+def test_text_json_and_mermaid(
+    told: tuple[Path, list[dict[str, Any]]], spark: SparkSession, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conf = ["--conf", str(told[0] / "conf" / "store.yaml")]
+    assert main(["lineage", FEATURE, *conf]) == 0
+    text = capsys.readouterr().out
+    assert "made from\n  view die_neighborhood__v1.0 (Delta version 1)\n" in text
+    assert "used by\n" in text
+    assert main(["lineage", FEATURE, "--down", "--json", *conf]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"from": f"feature {found['of']['name']}", "to": "service one"} in found["edges"]
+    assert main(["lineage", FEATURE, "--mermaid", *conf]) == 0
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert lines[0] == "flowchart LR"
+    nodes = [line for line in lines if "-->" not in line and '"' in line]
+    for line in lines[1:]:
+        assert re.fullmatch(r'  n\d+ --> n\d+|  n\d+[\[({/>]{1,2}"[^"]+"[\])}/]{1,2}', line), line
+    assert len(nodes) == len(set(nodes)) > 6
+
+
+@pytest.mark.parametrize(
+    ("asked", "fault"),
+    [
+        ("die_neighborhod:x", FeatureNotFoundError), ("die_neighborhood:fail__neighbor_fraction", FeatureNotFoundError),
+        ("die_neighborhood:", RequestError), ("die_neighborhood__v9.0", FeatureNotFoundError),
+    ],
+)  # fmt: skip
+def test_unknown_names(
+    told: tuple[Path, list[dict[str, Any]]], spark: SparkSession, asked: str, fault: type[Exception]
+) -> None:
+    with pytest.raises(fault):
+        open_store(told[0], spark).views().lineage(asked)
+
+
+def test_events_are_as_the_specification_has_them(told: tuple[Path, list[dict[str, Any]]]) -> None:
+    _, events = told
+    check = Draft202012Validator(EVENT, format_checker=Draft202012Validator.FORMAT_CHECKER)
+    for event in events:
+        assert not list(check.iter_errors(event)), event
+    runs: dict[str, list[str]] = {}
+    for event in events:
+        runs.setdefault(event["run"]["runId"], []).append(event["eventType"])
+    assert {tuple(states) for states in runs.values()} == {("START", "COMPLETE"), ("START", "FAIL")}
+    done = {event["job"]["name"]: event for event in events if event["eventType"] != "START"}
+    assert set(done) == {
+        "ingest", "materialize", "materialize.die_neighborhood__v1.0", "materialize.die_measured__v1.0",
+        "train.kept", "export.one",
+    }  # fmt: skip
+    failed = next(event for event in events if event["eventType"] == "FAIL")
+    assert "no_such_view" in failed["run"]["facets"]["errorMessage"]["message"]
+
+
+def test_events_name_what_was_read_and_written(told: tuple[Path, list[dict[str, Any]]]) -> None:
+    folder, events = told
+    done = {event["job"]["name"]: event for event in events if event["eventType"] == "COMPLETE"}
+
+    def places(job: str, which: str) -> set[str]:
+        assert {one["namespace"] for one in done[job][which]} == {"file"}
+        return {str(Path(one["name"]).relative_to(folder)) for one in done[job][which]}
+
+    assert places("ingest", "inputs") == {f"in/{file.name}" for file in (folder / "in").glob("*.stdf*")}
+    assert "store/die_tests" in places("ingest", "outputs")
+    part = done["materialize.die_measured__v1.0"]
+    assert places("materialize.die_measured__v1.0", "outputs") == {"store/die_measured__v1_0"}
+    assert "store/test_results" in places("materialize.die_measured__v1.0", "inputs")
+    assert part["run"]["facets"]["parent"]["run"]["runId"] == done["materialize"]["run"]["runId"]
+    out = part["outputs"][0]
+    assert out["facets"]["version"]["datasetVersion"] == "1"
+    assert out["outputFacets"]["outputStatistics"]["rowCount"] > 100
+    assert {"name": "vdd", "type": "double"}.items() <= next(
+        one for one in out["facets"]["schema"]["fields"] if one["name"] == "vdd"
+    ).items()
+    assert places("train.kept", "inputs") == {"store/die_neighborhood__v1_0"}
+    assert places("train.kept", "outputs") == {"store/training__kept"}
+    assert places("export.one", "inputs") == {"store/die_neighborhood__v1_0"}
+
+
+def test_a_catalogue_that_cannot_be_reached_stops_nothing(
+    told: tuple[Path, list[dict[str, Any]]], spark: SparkSession, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("OPENLINEAGE__TRANSPORT__TYPE", "file")
+    monkeypatch.setenv("OPENLINEAGE__TRANSPORT__LOG_FILE_PATH", "/proc/no/such/folder/events.json")
+    store: FeatureStore = open_store(told[0], spark)
+    assert store.materialize().views
+    assert "event" in caplog.text
+    assert "not sent" in caplog.text or "no event is sent" in caplog.text
+    monkeypatch.setenv("OPENLINEAGE_DISABLED", "true")
+    caplog.clear()
+    assert store.materialize().views
+    assert "sent" not in caplog.text
