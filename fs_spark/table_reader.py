@@ -64,6 +64,8 @@ class TableReader:
         local = self._local(name)
         if local is not None:
             return local.properties
+        if self._folder is not None and not os.path.isdir(f"{self._folder}/{name}/_delta_log"):
+            return None  # Spark would need longer to say so
         detail = self._detail(name)
         return dict(detail["properties"]) if detail is not None and detail["format"] == "delta" else None
 

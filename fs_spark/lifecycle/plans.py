@@ -139,9 +139,10 @@ def _costs(tables: Tables, state: RegistryState, new: Sequence[View]) -> dict[st
     lots: int | None = None
     named = {view.qualified: view for view in new}
     costs: dict[str, Cost] = {}
+    counted = {table: tables.row_count(table) for table in {one for view in made for one in _read_by(view)}
+               if tables.exists(table)}  # fmt: skip
     for view in made:
-        tables_read = _read_by(view)
-        rows = {table: tables.row_count(table) for table in tables_read if tables.exists(table)}
+        rows = {table: counted[table] for table in _read_by(view) if table in counted}
         ingested = _reads_ingested(view, state, named)
         if ingested and lots is None:
             lots = _lots(tables)
