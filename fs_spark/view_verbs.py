@@ -111,6 +111,13 @@ def _lineage(args: argparse.Namespace) -> Answer:
     return found.to_dict(), found.to_mermaid() if args.mermaid else found.to_text(), 0
 
 
+def _docs(args: argparse.Namespace) -> Answer:
+    from fs_spark.docs import write_docs
+
+    report = write_docs(FeatureStore.open(args.conf), args.folder)
+    return report.to_dict(), f"{report.features} features of {report.views} views: open {report.index}", 0
+
+
 _WHY: Final = ("--reason", {"help": "why, for those who read the registry later"})
 
 
@@ -169,6 +176,12 @@ VIEW_VERBS: Final[Verbs] = {
             ("--down", {"action": "store_true", "help": "only what is made of it"}),
             ("--mermaid", {"action": "store_true", "help": "as a flowchart for Mermaid"}),
         ],
+    ),
+    "docs": (
+        _docs,
+        "write a static site about all features, which opens from the disk",
+        "fs-spark docs site",
+        [("folder", {})],
     ),
     "promote": (
         _promote,

@@ -119,9 +119,17 @@ class Surroundings:
 
 
 def lineage_of(
-    tables: Tables, state: RegistryState, around: Surroundings, asked: str, *, direction: Direction = "both"
+    tables: Tables,
+    state: RegistryState,
+    around: Surroundings,
+    asked: str,
+    *,
+    direction: Direction = "both",
+    files: Sequence[tuple[Node, Node]] | None = None,
 ) -> Lineage:
     """The lineage of `view:feature`, `view__v1.0:feature`, or of all of a view.
+
+    `files` are what `file_edges` gave, where many are asked for.
 
     Raises     FeatureNotFoundError for an unknown view or feature; RequestError for a text that names none
     """
@@ -145,7 +153,7 @@ def lineage_of(
     if feature:
         found.add(_view_node(tables, view), node)
     if direction in ("up", "both"):
-        _Up(tables, state, found).view(view)
+        _Up(tables, state, found, files).view(view)
     if direction in ("down", "both"):
         _Down(tables, state, around, found).of(view, feature or None, node)
     return found
@@ -163,6 +171,7 @@ class _Up:
     tables: Tables
     state: RegistryState
     found: Lineage
+    files: Sequence[tuple[Node, Node]] | None
     seen: set[str] = field(default_factory=set)
 
     def view(self, view: View) -> None:
@@ -205,35 +214,39 @@ class _Up:
             if table == n.TEST_RESULTS:
                 told += f": {', '.join(measured)}"
             self.found.add(Node("table", table, told), origin)
-        if "files" not in self.seen and self.tables.exists(n.FILES):
+        if "files" not in self.seen:
             self.seen.add("files")
-            for before, after in self._files():
+            for before, after in self.files if self.files is not None else file_edges(self.tables):
                 self.found.add(before, after)
 
-    def _files(self) -> Iterator[tuple[Node, Node]]:
-        """Tester -> file -> the table of runs; many files are told as one."""
-        from pyspark.sql import functions as F
 
-        from fs_spark.snapshot import Snapshot
+def file_edges(tables: Tables) -> list[tuple[Node, Node]]:
+    """Tester -> file -> the table of runs; many files are told as one, and none where nothing was ingested."""
+    if not tables.exists(n.FILES):
+        return []
+    from pyspark.sql import functions as F
 
-        snapshot = Snapshot.newest(self.tables)
-        runs = Node("table", n.WAFER_RUNS)
-        paths = snapshot.files.where(F.col("status").isin(*n.KEPT)).select(n.FILE_ID, "path")
-        tested = snapshot.kept_runs().select(n.FILE_ID, n.TESTER).distinct()
-        by_tester = tested.groupBy(n.TESTER).agg(F.count(n.FILE_ID).alias("files")).collect()
-        count = paths.count()
-        if count <= _FILES_TOLD:
-            for row in paths.join(tested, n.FILE_ID, "left").orderBy("path", n.TESTER).collect():
-                file = Node("file", row["path"])
-                yield file, runs
-                if row[n.TESTER]:
-                    yield Node("tester", row[n.TESTER]), file
-            return
-        files = Node("file", f"{count} files", f"`fs-spark history {n.FILES}` lists their deliveries")
-        yield files, runs
-        for row in sorted(by_tester, key=lambda row: row[n.TESTER] or ""):
+    from fs_spark.snapshot import Snapshot
+
+    snapshot, runs = Snapshot.newest(tables), Node("table", n.WAFER_RUNS)
+    paths = snapshot.files.where(F.col("status").isin(*n.KEPT)).select(n.FILE_ID, "path")
+    tested = snapshot.kept_runs().select(n.FILE_ID, n.TESTER).distinct()
+    found: list[tuple[Node, Node]] = []
+    count = paths.count()
+    if count <= _FILES_TOLD:
+        for row in paths.join(tested, n.FILE_ID, "left").orderBy("path", n.TESTER).collect():
+            file = Node("file", row["path"])
+            found.append((file, runs))
             if row[n.TESTER]:
-                yield Node("tester", row[n.TESTER], f"{row['files']} files"), files
+                found.append((Node("tester", row[n.TESTER]), file))
+        return found
+    files = Node("file", f"{count} files", f"`fs-spark history {n.FILES}` lists their deliveries")
+    found.append((files, runs))
+    by_tester = tested.groupBy(n.TESTER).agg(F.count(n.FILE_ID).alias("files")).collect()
+    for row in sorted(by_tester, key=lambda row: row[n.TESTER] or ""):
+        if row[n.TESTER]:
+            found.append((Node("tester", row[n.TESTER], f"{row['files']} files"), files))
+    return found
 
 
 @dataclass

@@ -73,14 +73,15 @@ LEVELS = {
     "store": 7,
     "fs_spark": 8,  # the public names
     "training_verbs": 8,
-    "view_verbs": 8,
+    "docs": 8,
+    "view_verbs": 9,
     "online_verbs": 8,
     "inspect_file": 8,
-    "cli": 9,
-    "demo": 9,
-    "jobs": 10,
-    "notebooks": 10,
-    "tests": 11,
+    "cli": 10,
+    "demo": 10,
+    "jobs": 11,
+    "notebooks": 11,
+    "tests": 12,
 }
 # What may import a neighbor on its own level.
 ALLOWED = {

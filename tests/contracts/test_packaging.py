@@ -38,7 +38,8 @@ def test_what_is_built_works_elsewhere(kind: str, tmp_path: Path) -> None:
     """Built from what git knows, installed in an environment of its own, used where the repository is not."""
     tree, built, home = tmp_path / "tree", tmp_path / "dist", tmp_path / "home"
     home.mkdir()
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    known = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(known, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file() and not name.startswith("tests/"):
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
