@@ -249,7 +249,8 @@ def test_pages_fit_a_screen(site: Path, browser: Any, scheme: str, width: int) -
     page.on("requestfailed", lambda asked: problems.append(asked.url))
     grounds = set()
     for name in ("index.html", "views/die_neighborhood.html", "views/die_geometry.html",
-                 "features/power_metrics.power_w.html", "features/die_neighborhood.fail__neighbor_frac.html"):  # fmt: skip
+                 "features/power_metrics.power_w.html",
+                 "features/die_neighborhood.fail__neighbor_frac.html"):  # fmt: skip
         page.goto((site / name).as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
         grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))

@@ -28,6 +28,7 @@ from tests.perf import asof as asof_perf
 from tests.perf import catalogue as catalogue_perf
 from tests.perf import cluster as cluster_perf
 from tests.perf import dies as dies_perf
+from tests.perf import life as life_perf
 from tests.perf import spatial as spatial_perf
 from tests.perf import stdf as stdf_perf
 from tests.perf import verbs as verbs_perf
@@ -141,6 +142,11 @@ def catalogue(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measu
     yield from catalogue_perf.device_v2_1(spark, folder / "device", measured, scale)
 
 
+def life(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measurement]:
+    """Plans of 200 views, floor: their texts read; values of 200 columns for a site, floor: one scan of them."""
+    yield from life_perf.life(spark, folder, best_of, measured, scale)
+
+
 def training(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measurement]:
     """Training sets and their reproduction, end to end; floors: the join, alone and written to Delta."""
     yield from view_stores_perf.training(spark, folder, measured, scale)
@@ -175,6 +181,7 @@ BENCHMARKS: dict[str, Callable[[SparkSession, Path, float], Iterable[Measurement
     "verbs": verbs,
     "views": views,
     "catalogue": catalogue,
+    "life": life,
     "training": training,
     "dies": dies,
     "cluster": cluster,
