@@ -73,7 +73,7 @@ def rows_from_source(
     for one in view.inputs:
         if isinstance(one, ViewInput):
             told = tables.made_from_at(one.table, made_from["sources"][one.table])
-            frames.append(as_defined(rows_from_source(tables, state, state.view(one.name, one.version), told), one))
+            frames.append(as_defined(rows_from_source(tables, state, state.pinned(one.name, one.version), told), one))
         else:
             frames.append(input_frame(tables, one, made_from["sources"], bindings))
     reach = Reach(made_from.get("watermark"), made_from.get("bound"))
@@ -95,5 +95,5 @@ def versions_below(
             continue
         told = tables.made_from_at(table, version)
         one = inputs[table]
-        found |= versions_below(tables, state, state.view(one.name, one.version), told.get("sources", {}))
+        found |= versions_below(tables, state, state.pinned(one.name, one.version), told.get("sources", {}))
     return found

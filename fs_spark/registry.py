@@ -114,11 +114,13 @@ class Registry:
         bindings: Callable[[RegistryState], Sequence[Entry]] | None = None,
         sources: Mapping[str, str] | None = None,
         reason: str | None = None,
+        check: Callable[[RegistryState], None] | None = None,
     ) -> tuple[RegistryState, list[Change]]:
         """Adds new versions and promotes them, and keeps the text of a configuration that is another now.
 
-        `bindings` tells what the versions, as they will be, use of each product; it is asked before anything is
-        written, and what it tells is written in the same commit.
+        `check` may raise, given the registry as it stands when it is written. `bindings` tells what the versions, as
+        they will be, use of each product; it is asked before anything is written, and what it tells is written in the
+        same commit.
 
         Raises     ConfigError for a definition that changed under its version; TableConflictError where another job
                    registered another definition of a version while this one ran: the first one stands
@@ -135,6 +137,8 @@ class Registry:
 
         def decide(now: RegistryState) -> list[Entry]:
             self._check_overtaken(state, now, views)
+            if check is not None:
+                check(now)
             entries = []
             if configuration is not None and digest is not None and digest != now.configuration:
                 entries.append(Entry(CONFIGURATION, _ALL, _ALL, None, digest, configuration))
@@ -205,12 +209,24 @@ class Registry:
         newest = max(commit.version for commit in older)
         return state if newest == state.table_version else self.state(newest)
 
-    def promote(self, state: RegistryState, view: View, *, reason: str | None = None) -> RegistryState:
-        """Makes a registered version the one that `view:feature` means; a retired one is taken back."""
+    def promote(
+        self,
+        state: RegistryState,
+        view: View,
+        *,
+        reason: str | None = None,
+        check: Callable[[RegistryState], None] | None = None,
+    ) -> RegistryState:
+        """Makes a registered version the one that `view:feature` means; a retired one is taken back.
+
+        `check` may raise, given the registry as it stands when it is written.
+        """
 
         def decide(now: RegistryState) -> list[Entry]:
             if now.promoted.get(view.name) == view.version:
                 return []
+            if check is not None:
+                check(now)
             return [Entry(PROMOTION, view.name, view.version, None, view.definition_hash, "")]
 
         return self.extend(state, decide, reason=reason)

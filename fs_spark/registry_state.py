@@ -143,6 +143,10 @@ class RegistryState:
             )
         return self.versions[(name, wanted)]
 
+    def pinned(self, name: str, version: str) -> View:
+        """A version that something made earlier names: a retired one too. Raises FeatureNotFoundError"""
+        return self.versions[name, version] if (name, version) in self.versions else self.view(name, version)
+
     def before(self, name: str) -> str | None:
         """The version that was promoted before the one that is, without those that are retired."""
         order = self.promotions.get(name, [])

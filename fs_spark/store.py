@@ -126,7 +126,7 @@ class FeatureStore(TesterFiles):
         self.config.require()
         from fs_spark.binding import new_bindings
         from fs_spark.functions import check_functions
-        from fs_spark.lifecycle.plans import check_services
+        from fs_spark.lifecycle.plans import check_retired
         from fs_spark.registry import Registry
         from fs_spark.registry_state import Entry
         from fs_spark.snapshot import Snapshot
@@ -141,9 +141,19 @@ class FeatureStore(TesterFiles):
         sources = {name: source.model_dump_json() for name, source in self.config.sources.items()}
         views = self.config.resolved(state.registered)
         check_functions(views)
-        check_services(state, views, self.config.services)
+
+        def check(now: RegistryState) -> None:
+            check_retired(now, views, self.config.services)
+
+        check(state)
         _, changes = registry.register(
-            state, views, configuration=self.config.ingest_text(), bindings=bindings, sources=sources, reason=reason
+            state,
+            views,
+            configuration=self.config.ingest_text(),
+            bindings=bindings,
+            sources=sources,
+            reason=reason,
+            check=check,
         )
         return changes
 

@@ -162,7 +162,7 @@ def _other(column: str, where: Column) -> Column:
 
 def _not_registered(pinned: Mapping[str, Any], state: RegistryState) -> str | None:
     """Why the view's definition is not the one that the set was made with."""
-    view = state.view(pinned["view"], pinned["version"])
+    view = state.pinned(pinned["view"], pinned["version"])
     if not isinstance(view, FeatureView):
         return f"a view of kind {view.kind} is not computed in changed worlds yet"
     if view.definition_hash != pinned["definition_hash"]:
@@ -176,7 +176,7 @@ def _computed(
     tables: Tables, state: RegistryState, pinned: Mapping[str, Any], worlds: Sequence[World], future: Future
 ) -> DataFrame:
     """A view's rows in the worlds, by its registered definition."""
-    view = state.view(pinned["view"], pinned["version"])
+    view = state.pinned(pinned["view"], pinned["version"])
     assert isinstance(view, FeatureView)
     bound = state.bindings.get((view.name, view.version), {})
     bindings = {product: binding for product, binding in bound.items() if product in pinned["bindings"]}

@@ -13,7 +13,7 @@ from fs_spark.features.service import FeatureService
 from fs_spark.features.shipped import SHIPPED_SOURCES
 from fs_spark.features.table_view import SourceInput, TableView, ViewInput
 from fs_spark.features.view import FeatureView
-from fs_spark.registry_state import Change, RegistryState
+from fs_spark.registry_state import Change, Event, RegistryState
 from fs_spark.tables import Tables
 
 CHANGED: Final = 5
@@ -105,31 +105,43 @@ def make_plan(
     Raises     ConfigError for definitions that changed under their version, and for services that name a retired one
     """
     changes = state.plan(views)
-    check_services(state, views, services)
+    check_retired(state, views, services)
     new = [view for view, change in zip(views, changes, strict=True) if change.action == "register"]
     return Plan((*changes, *state.removed(views)), _costs(tables, state, new))
 
 
-def check_services(state: RegistryState, views: Sequence[View], services: Mapping[str, FeatureService]) -> None:
-    """Raises ConfigError for services that name versions which are retired."""
-    there = {view.name for view in views if (view.name, view.version) not in state.versions}
-    faults = []
+def check_retired(state: RegistryState, views: Sequence[View], services: Mapping[str, FeatureService]) -> None:
+    """Raises ConfigError for services, and for new views, that name versions which are retired."""
+    new = [view for view in views if (view.name, view.version) not in state.versions]
+    there, faults = {view.name for view in new}, []
     for service in services.values():
-        for view, version in sorted({(one.view, one.version or "") for one in service.references}):
+        for name, version in sorted({(one.view, one.version or "") for one in service.references}):
             if version:
-                event = state.retired.get((view, version))
-                told, name = str(event or ""), f"{view}__v{version}"
-            elif view in state.promoted or view in there:
+                event, called = state.retired.get((name, version)), f"{name}__v{version}"
+            elif name in state.promoted or name in there:
                 continue
             else:  # each of its versions is retired
-                event = next((event for (name, _), event in state.retired.items() if name == view), None)
-                told, name = str(event or ""), view
+                event, called = next((event for (view, _), event in state.retired.items() if view == name), None), name
             if event is not None:
-                faults.append(f"services.yaml: {service.name}: {name} is retired{f' ({told})' if told else ''}. "
-                              "Hint: name another version")  # fmt: skip
+                faults.append(f"services.yaml: {service.name}: {_retired(called, event)}")
+    for view in new:
+        for name, version in inputs_of(view):
+            if (event := state.retired.get((name, version))) is not None:
+                faults.append(f"{view.qualified}: its input {_retired(f'{name}__v{version}', event)}")
     if faults:
         listed = "\n".join(f"- {fault}" for fault in faults)
-        raise ConfigError(f"services name what may not be used any more:\n{listed}")
+        raise ConfigError(f"what is retired may not be used any more:\n{listed}")
+
+
+def inputs_of(view: View) -> list[tuple[str, str]]:
+    """The view versions that a view reads."""
+    inputs = view.inputs if isinstance(view, TableView) else ()
+    return [(one.name, one.version) for one in inputs if isinstance(one, ViewInput)]
+
+
+def _retired(called: str, event: Event) -> str:
+    told = str(event)
+    return f"{called} is retired{f' ({told})' if told else ''}. Hint: name another version"
 
 
 def _costs(tables: Tables, state: RegistryState, new: Sequence[View]) -> dict[str, Cost]:

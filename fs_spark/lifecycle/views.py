@@ -14,6 +14,7 @@ from fs_spark.features.table_view import TableView
 from fs_spark.features.view import FeatureView
 from fs_spark.lifecycle.compare import SAMPLE, ViewDiff, compare_views
 from fs_spark.lifecycle.lineage import Direction, Lineage, Surroundings, lineage_of
+from fs_spark.lifecycle.plans import inputs_of
 from fs_spark.lifecycle.uses import Users, Uses, published_records, published_views, require_unused
 from fs_spark.registry import Registry
 from fs_spark.registry_state import Event, RegistryState, version_order
@@ -143,11 +144,20 @@ class RegisteredViews:
     def promote(self, view: str, version: str, *, reason: str | None = None) -> View:
         """Makes a registered version the one that `view:feature` means, a retired one too.
 
-        Raises     FeatureNotFoundError
+        Raises     FeatureNotFoundError; RequestError where a view that it reads is retired
         """
         state = self._registry.state()
         chosen = _any(state, f"{view}__v{version}")
-        self._registry.promote(state, chosen, reason=reason)
+
+        def check(now: RegistryState) -> None:
+            for name, at in inputs_of(chosen):
+                if (name, at) in now.retired:
+                    raise RequestError(
+                        f"{chosen.qualified} reads {name}__v{at}, which is retired. "
+                        f"Hint: take that one back first: fs-spark promote {name} {at}"
+                    )
+
+        self._registry.promote(state, chosen, reason=reason, check=check)
         return chosen
 
     def rollback(self, view: str, version: str | None = None, *, reason: str | None = None) -> View:

@@ -61,7 +61,7 @@ def _frames_from_source(
     """The views' rows by table, computed anew from the ingested rows with the pinned definitions and bindings."""
     frames = {}
     for pinned in manifest["views"]:
-        view = state.view(pinned["view"], pinned["version"])
+        view = state.pinned(pinned["view"], pinned["version"])
         name = manifest["name"]
         if view.definition_hash != pinned["definition_hash"]:
             raise ReproductionError(
@@ -83,7 +83,7 @@ def _other_kernels(state: RegistryState, manifest: Mapping[str, Any]) -> list[st
     """Kernels that have another revision now than the rows were made by, a line for each view."""
     lines = []
     for pinned in manifest["views"]:
-        moved = moved_kernels(state.view(pinned["view"], pinned["version"]), pinned.get("kernels", {}))
+        moved = moved_kernels(state.pinned(pinned["view"], pinned["version"]), pinned.get("kernels", {}))
         named = ", ".join(f"{kernel} (revision {a} then, {b} now)" for kernel, (a, b) in moved.items())
         lines += [f"- {pinned['view']}__v{pinned['version']}: {named}"] if named else []
     return lines

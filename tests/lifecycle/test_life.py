@@ -201,6 +201,35 @@ def test_a_retired_version_is_out_of_use_until_it_is_taken_back(folder: Path, sp
     assert store._state().view(DIE).version == "1.0"
 
 
+def test_nothing_reads_what_is_retired(folder: Path, spark: SparkSession) -> None:
+    """A new view, a view that is taken back; and what was pinned before stays reproducible."""
+    (folder / "conf" / "services.yaml").write_text("services: {}\n", "utf-8")
+    text = "name: above\nversion: '1.0'\nentity: die\ntransform: {{kind: expressions, view: {}}}\n" \
+           "features:\n  - {{name: p, expression: vdd + 1}}\n"  # fmt: skip
+    text_of(folder, "above").write_text(text.format(DIE), "utf-8")
+    store = open_store(folder, spark)
+    store.apply()
+    store.materialize(["above"])
+    with pytest.raises(RequestError, match=r"is used: view above__v1\.0"):
+        store.views().retire(DIE, "1.0")
+    store.training_set(label_spine(store), "above:p", name="pinned")
+    with pytest.raises(RequestError, match="training set pinned"):
+        store.views().retire("above", "1.0")
+    registry = Registry(store._tables)  # as a training set that was saved while the version was retired
+    for name in ("above", DIE):
+        registry.retire(registry.state(), registry.state().versions[name, "1.0"], lambda _: None)
+    assert store.reproduce("pinned").rows == store.reproduce("pinned", from_source=True).rows
+    with pytest.raises(
+        RequestError, match=r"above__v1\.0 reads die_measured__v1\.0, which is retired.*promote die_measured"
+    ):
+        store.views().promote("above", "1.0")
+    text_of(folder, "above").write_text(text.format(f"{DIE}__v1.0").replace("name: above", "name: beside"), "utf-8")
+    with pytest.raises(ConfigError, match=r"beside__v1\.0: its input die_measured__v1\.0 is retired.*Hint"):
+        open_store(folder, spark).plan()
+    store.views().promote(DIE, "1.0")
+    assert store.views().promote("above", "1.0").name == "above"
+
+
 def test_the_last_version_may_be_retired_and_its_text_is_told(folder: Path, spark: SparkSession) -> None:
     (folder / "conf" / "services.yaml").write_text("services: {}\n", "utf-8")
     store = open_store(folder, spark)
