@@ -234,6 +234,10 @@ class Configuration(Frozen):
             return root
         return str((self.folder / root).resolve())
 
+    def source_texts(self) -> dict[str, str]:
+        """Source -> its text as the registry keeps it."""
+        return {name: source.model_dump_json() for name, source in self.sources.items()}
+
     def ingest_text(self) -> str:
         """What the ingested rows depend on, as one JSON text: testers, products, other inputs and availability."""
         parts: dict[str, Sequence[BaseModel]] = {

@@ -66,6 +66,10 @@ class LocalTable:
         return int(self._table.version())
 
     @property
+    def table_id(self) -> str:
+        return str(self._table.metadata().id)
+
+    @property
     def properties(self) -> dict[str, str]:
         return {key: value for key, value in self._table.metadata().configuration.items() if value is not None}
 

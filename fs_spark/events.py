@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 PRODUCER: Final = "https://pypi.org/project/fs-spark"
 _FILE: Final = "openlineage.yml"
+_CONTAINERS: Final = ("abfs", "abfss", "wasb", "wasbs")
+"""Schemes that write a container where others have a user."""
 _VIEW: Final = re.compile(r"[a-z0-9_]+__v\d+\.\d+")
 """In the label of a published view, which may have a role before it and a column after it."""
 
@@ -73,7 +75,9 @@ def place_of(path: str, **known: Any) -> Place:
     """A path or URI as a dataset: `file` and the absolute path, or the scheme with its host, and the rest."""
     parts = urlsplit(path)
     if len(parts.scheme) > 1 and parts.netloc:
-        return Place(f"{parts.scheme}://{parts.hostname}", parts.path.lstrip("/") or "/", **known)
+        user, _, host = parts.netloc.rpartition("@")
+        authority = parts.netloc if user and ":" not in user and parts.scheme in _CONTAINERS else host
+        return Place(f"{parts.scheme}://{authority}", parts.path.lstrip("/") or "/", **known)
     return Place("file", str(Path(parts.path if parts.scheme == "file" else path).absolute()), **known)
 
 
@@ -135,6 +139,16 @@ def of_materialize(trace: Trace, report: MaterializeReport, tables: Tables) -> N
         trace.inputs += [one for one in part.inputs if one not in trace.inputs]
 
 
+def describe(trace: Trace | None, of: Callable[..., None], told: Any, tables: Tables) -> None:
+    """Adds to a trace what a verb did, by one of the functions above; what cannot be found out is a warning."""
+    if trace is None:
+        return
+    try:
+        of(trace, told, tables)
+    except Exception as fault:
+        log.warning("what is told to OpenLineage lacks its datasets: %s", without_secrets(str(fault)))
+
+
 @contextmanager
 def traced(job: str, told: Callable[[], Tables]) -> Iterator[Trace | None]:
     """Sends START, then COMPLETE with what the trace holds, or FAIL; None where nothing is configured.
@@ -172,7 +186,8 @@ def _client() -> Any:
     try:
         return OpenLineageClient()
     except Exception as fault:
-        log.warning("OpenLineage's configuration cannot be used, no event is sent: %s", fault)
+        told = without_secrets(str(fault))
+        log.warning("OpenLineage's configuration cannot be used, no event is sent: %s", told)
         return None
 
 

@@ -183,10 +183,8 @@ def materialize(
     run.bring_in(chosen)
     found: dict[str, ViewOutcome] = {}
 
-    def one(view: View) -> ViewOutcome:
+    def one(view: View, stopped: str | None, waiting: str | None) -> ViewOutcome:
         log.info("view %d of %d: %s", chosen.index(view) + 1, len(chosen), view.qualified)
-        stopped = _held_by(view, {name for name, told in found.items() if told.stopped is not None})
-        waiting = _held_by(view, {name for name, told in found.items() if told.waiting is not None})
         if isinstance(view, TableView) and not view.is_fitted:
             waiting = f"it is not fitted yet. Hint: run `fs-spark fit {view.name}`, when its input has the rows"
         if stopped is None and waiting is None:
@@ -207,22 +205,38 @@ def materialize(
 
 
 def _as_inputs_are_done(
-    views: Sequence[View], one: Callable[[View], ViewOutcome], found: dict[str, ViewOutcome]
+    views: Sequence[View],
+    one: Callable[[View, str | None, str | None], ViewOutcome],
+    found: dict[str, ViewOutcome],
 ) -> None:
-    """Calls `one` for each view as soon as those that it reads are found, some at once.
+    """Calls `one` for each view as soon as those that it reads are found, some at once; with it, why a view cannot be
+    written: an input of it stopped, or waits.
 
-    Much of a view's time is waiting for commits and planning, while another one keeps the cores busy.
+    Much of a view's time is waiting for commits and planning, while another one keeps the cores busy. After a fault no
+    further view is begun; the first fault is raised, others are logged.
     """
     left = list(views)
+    faults: list[tuple[str, BaseException]] = []
     with ThreadPoolExecutor(_VIEWS_AT_ONCE) as pool:
         begun: dict[Future[ViewOutcome], str] = {}
-        while left or begun:
-            waiting = {*(view.qualified for view in left), *begun.values()}
-            for view in [view for view in left if not inputs_among(view, waiting)]:
-                begun[pool.submit(one, view)] = view.qualified
+        while (left and not faults) or begun:
+            undone = {*(view.qualified for view in left), *begun.values()}
+            ready = [] if faults else [view for view in left if not inputs_among(view, undone)]
+            for view in ready[: _VIEWS_AT_ONCE - len(begun)]:
+                stopped = _held_by(view, {name for name, told in found.items() if told.stopped is not None})
+                waiting = _held_by(view, {name for name, told in found.items() if told.waiting is not None})
+                begun[pool.submit(one, view, stopped, waiting)] = view.qualified
                 left.remove(view)
             for done in wait(begun, return_when=FIRST_COMPLETED).done:
-                found[begun.pop(done)] = done.result()
+                name, fault = begun.pop(done), done.exception()
+                if fault is None:
+                    found[name] = done.result()
+                else:
+                    faults.append((name, fault))
+    for name, fault in faults[1:]:
+        log.error("%s: not written: %s", name, fault)
+    if faults:
+        raise faults[0][1]
 
 
 def _check_measured(run: _Run, chosen: Sequence[View]) -> None:

@@ -90,6 +90,9 @@ class Registry:
             if not entries:
                 return state
             self.tables.create(n.REGISTRY, REGISTRY)
+            if self.tables.version(n.REGISTRY) != max(state.table_version, 0):
+                state = self.state()  # a commit that is no swap, such as new columns, would hide one that is
+                continue
             now, by = datetime.now(UTC), who()
             rows = [
                 (state.entries + i, e.kind, e.view, e.version, e.product_id, e.digest, e.body, now, by, reason, FORMAT)

@@ -30,15 +30,19 @@ class Snapshot:
     versions: dict[str, int]
 
     @classmethod
-    def newest(cls, tables: Tables) -> Snapshot:
-        """Raises RequestError where nothing was ingested yet."""
+    def newest(cls, tables: Tables, *, create: bool = True) -> Snapshot:
+        """The tables as they are now; who only reads (`create=False`) makes none that is missing.
+
+        Raises     RequestError where nothing was ingested yet
+        """
         if not tables.exists(n.FILES):
             raise RequestError("nothing was ingested yet. Hint: run `fs-spark ingest` first")
-        for name in SOURCES:  # an ingest that died in its first minute may have left some of them out
+        for name in SOURCES if create else ():  # an ingest that died in its first minute may have left some of them out
             tables.create(name, LAYOUTS[name])
+        there = [name for name in SOURCES if create or tables.exists(name)]
         for attempt in range(SWAPS):
             files = tables.version(n.FILES)
-            versions = {name: files if name == n.FILES else tables.version(name) for name in SOURCES}
+            versions = {name: files if name == n.FILES else tables.version(name) for name in there}
             # rows that a version of `files` names are removed only after a later one
             if tables.version(n.FILES) == files:
                 return cls(tables, versions)

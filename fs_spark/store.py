@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fs_spark import names as n
 from fs_spark.config import Configuration, load_configuration
 from fs_spark.errors import FeatureNotFoundError, RequestError, without_secrets
-from fs_spark.events import of_export, of_materialize, of_training_set, traced
+from fs_spark.events import describe, of_export, of_materialize, of_training_set, traced
 from fs_spark.features.service import AskedFeatures, Features, named_service, names_service
 from fs_spark.on_workers import on_workers
 from fs_spark.tester_files import TesterFiles
@@ -113,7 +113,10 @@ class FeatureStore(TesterFiles):
         state = self._state()
         views = self.config.resolved(state.registered)
         check_functions(views)
-        return make_plan(self._tables, state, views, self.config.services)
+        return make_plan(
+            self._tables, state, views, self.config.services, sources=self.config.source_texts(),
+            configuration=self.config.ingest_text(),
+        )  # fmt: skip
 
     def apply(self, *, reason: str | None = None) -> list[Change]:
         """Registers and promotes new view versions, and binds the products that have rows to them.
@@ -138,7 +141,6 @@ class FeatureStore(TesterFiles):
 
         registry = Registry(self._tables, since=self._since)
         state = registry.state()
-        sources = {name: source.model_dump_json() for name, source in self.config.sources.items()}
         views = self.config.resolved(state.registered)
         check_functions(views)
 
@@ -147,14 +149,9 @@ class FeatureStore(TesterFiles):
 
         check(state)
         _, changes = registry.register(
-            state,
-            views,
-            configuration=self.config.ingest_text(),
-            bindings=bindings,
-            sources=sources,
-            reason=reason,
-            check=check,
-        )
+            state, views, configuration=self.config.ingest_text(), bindings=bindings, check=check,
+            sources=self.config.source_texts(), reason=reason,
+        )  # fmt: skip
         return changes
 
     @on_workers
@@ -173,8 +170,7 @@ class FeatureStore(TesterFiles):
         self._warm(self._kernel_jobs)
         with traced("materialize", lambda: self._tables) as trace:
             report = materialize(self._tables, Registry(self._tables), self.config, views, full=full)
-            if trace is not None:
-                of_materialize(trace, report, self._tables)
+            describe(trace, of_materialize, report, self._tables)
         return report
 
     @on_workers
@@ -266,8 +262,7 @@ class FeatureStore(TesterFiles):
                 self._tables, state, frame, asked.references, name=name, timestamp=timestamp, prefix=prefix,
                 rules=rules or TrainingRules(), roles=named,
             )  # fmt: skip
-            if trace is not None:
-                of_training_set(trace, built.manifest, self._tables)
+            describe(trace, of_training_set, built.manifest, self._tables)
         return built
 
     def _asked_features(self, features: Features) -> AskedFeatures:
@@ -313,8 +308,7 @@ class FeatureStore(TesterFiles):
                 self._tables, self._state(), self.config.services[service], self.config.online_url,
                 mode=self.config.store.online_mode, at=at,
             )  # fmt: skip
-            if trace is not None:
-                of_export(trace, report, self._tables)
+            describe(trace, of_export, report, self._tables)
         return report
 
     def online(self) -> OnlineReader:
@@ -399,6 +393,7 @@ class FeatureStore(TesterFiles):
         """The registered views: listed, shown, compared, promoted and retired."""
         from fs_spark.lifecycle import RegisteredViews
 
+        self.config.require("services")
         return RegisteredViews(self._tables, self.config.services, self.config.online_url)
 
     def rollback(self, view: str, version: str | None = None, *, reason: str | None = None) -> View:

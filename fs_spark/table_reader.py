@@ -148,6 +148,14 @@ class TableReader:
         local = self._local(name, version)
         return local.row_count() if local is not None else None
 
+    def table_id(self, name: str) -> str | None:
+        """Delta's identity of a table: one that was dropped and made again has another. None where it is not there."""
+        local = self._local(name)
+        if local is not None:
+            return local.table_id
+        detail = self._detail(name)
+        return str(detail["id"]) if detail is not None else None
+
     def is_empty(self, name: str, version: int | None = None) -> bool:
         """Whether a table has no row."""
         local = self._local(name, version)

@@ -120,15 +120,17 @@ def materialize_table_view(
     version, made_from = tables.standing(view.table)
     versions, key, computation = inputs.versions, (view.name, view.version), COMPUTATIONS[view.kind]
     digests = state.binding_digests.get(key, {})
+    ids = {one.table: tables.table_id(one.table) for one in view.inputs if isinstance(one, ViewInput)}
     newer = [name for name, at in versions.items() if made_from.get("sources", {}).get(name, -1) > at]
     remade = [name for name in newer if tables.version(name) < made_from["sources"][name]]
+    remade += [name for name, known in made_from.get("ids", {}).items() if name in ids and ids[name] != known]
     if remade and not full:
         raise RequestError(
-            f"{view.qualified} was made from version {made_from['sources'][remade[0]]} of table {remade[0]}, which has "
-            f"no such version: it was dropped and made again.\n"
+            f"{view.qualified} was made from version {made_from['sources'][remade[0]]} of a table {remade[0]} that was "
+            f"dropped and made again since.\n"
             f"Hint: fs-spark materialize --full {view.name} computes all of its rows anew"
         )
-    if len(newer) > len(remade):
+    if set(newer) - set(remade):
         log.info("%s: another job has brought it up to newer inputs", view.qualified)
         return None
     reach = inputs.reach(view)
@@ -144,6 +146,7 @@ def materialize_table_view(
         "watermark": reach.of_view(),
         "bound": reach.bound_us,
         "buckets": counted,
+        **({"ids": ids} if ids else {}),
         **({"fit": view.fit.digest} if view.fit is not None else {}),
     }
     if not full and made_from and made_from.get("sources") == versions and made_from["kernels"] == source["kernels"] \

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fs_spark import names as n
 from fs_spark.config import Configuration
 from fs_spark.errors import RequestError, did_you_mean
-from fs_spark.events import of_ingest, traced
+from fs_spark.events import describe, of_ingest, traced
 from fs_spark.on_workers import on_workers
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ class TesterFiles:
         self._warm(lambda: ["stdf"])
         with traced("ingest", lambda: self._tables) as trace:
             report = ingest(self._tables, self.config, sources, again=again, dry_run=dry_run)
-            if trace is not None:
-                of_ingest(trace, report, self._tables)
+            describe(trace, of_ingest, report, self._tables)
         return report
 
     def _kernel_jobs(self) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -91,7 +92,7 @@ def _describe(args: argparse.Namespace) -> Answer:
 def _diff(args: argparse.Namespace) -> Answer:
     """Two versions of views where both names have one, else two training sets."""
     store = FeatureStore.open(args.conf)
-    named = ["__v" in name for name in (args.name, args.other)]
+    named = [re.search(r"__v\d+\.\d+$", name) is not None for name in (args.name, args.other)]
     if all(named):
         views = store.views().diff(args.name, args.other, sample=args.sample)
         return views.to_dict(), views.to_text(), 0

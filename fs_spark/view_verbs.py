@@ -32,13 +32,21 @@ def _plan(args: argparse.Namespace) -> Answer:
     return plan.to_dict(), plan.to_text(), CHANGED if args.check and not plan.is_empty else 0
 
 
+def _agreed(question: str) -> bool:
+    """Whether somebody at the terminal says yes; who ends the input says no."""
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+
+
 def _apply(args: argparse.Namespace) -> Answer:
     """Who sits at a terminal sees the plan first and is asked."""
     store = FeatureStore.open(args.conf)
     if sys.stdin.isatty() and not (args.yes or args.json):
         plan = store.plan()
         asked = f"{plan.to_text()}\nregister these? [y/N] "
-        if not plan.is_empty and input(asked).strip().lower() not in ("y", "yes"):
+        if not plan.is_empty and not _agreed(asked):
             return {"changes": []}, "nothing was registered", 0
     changes = store.apply(reason=args.reason)
     text = "\n".join(f"{c.action:10} {c.view} v{c.version}" for c in changes) or "no view is defined"

@@ -47,12 +47,16 @@ class Distribution:
 def distributions(
     rows: DataFrame, columns: Mapping[str, str], keys: Sequence[str], *, count: int | None, sample: int = SAMPLE
 ) -> dict[str, Distribution]:
-    """Each column's distribution; lists are left out. `count` is how many rows there are, about."""
+    """Each column's distribution; lists are left out.
+
+    keys   columns that tell rows apart, by which the sample is chosen
+    count  how many rows there are, about; counted where it is None
+    """
     wanted = {name: kind for name, kind in columns.items() if not kind.startswith("array")}
     if not wanted:
         return {}
-    one_in = max(1, (count or 0) // sample)
-    chosen = F.pmod(F.xxhash64(*keys), F.lit(one_in)) == 0
+    one_in = max(1, (count if count is not None else rows.count()) // sample)
+    chosen = F.pmod(F.xxhash64(*(F.col(f"`{name}`") for name in keys)), F.lit(one_in)) == 0
     frame = rows.select(*(F.col(f"`{name}`") for name in wanted), chosen.alias(_CHOSEN))
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in wanted}
     for part in frame.mapInArrow(_summaries, _SCHEMA).toArrow().to_pylist():
@@ -65,8 +69,10 @@ def _summaries(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     sums: dict[str, list[Any]] = {}
     sampled: list[pa.RecordBatch] = []
     waiting: list[pa.RecordBatch] = []
+    types: dict[str, pa.DataType] = {}
     rows = 0
     for batch in batches:
+        types = {field.name: field.type for field in batch.schema}
         waiting.append(batch)
         rows += batch.num_rows
         if rows >= _AT_ONCE:
@@ -74,7 +80,7 @@ def _summaries(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             waiting, rows = [], 0
     if waiting:
         _add(sums, sampled, waiting)
-    told = [(name, *sums[name], _stream(name, [one.column(name) for one in sampled])) for name in sums]
+    told = [(name, *sums[name], _stream(name, types[name], [one.column(name) for one in sampled])) for name in sums]
     schema = pa.schema([("column", pa.string()), ("rows", pa.int64()), ("present", pa.int64()), ("total", pa.float64()),
                         ("least", pa.float64()), ("most", pa.float64()), ("sample", pa.binary())])  # fmt: skip
     yield pa.RecordBatch.from_arrays(
@@ -113,8 +119,8 @@ def _add_numbers(told: list[Any], values: pa.ChunkedArray) -> None:
         told[4] = most if told[4] is None else max(told[4], most)
 
 
-def _stream(name: str, arrays: Sequence[pa.Array]) -> bytes:
-    table = pa.table({name: pa.chunked_array(arrays)}) if arrays else pa.table({name: pa.nulls(0)})
+def _stream(name: str, kind: pa.DataType, arrays: Sequence[pa.Array]) -> bytes:
+    table = pa.table({name: pa.chunked_array(arrays, kind)})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
@@ -142,7 +148,9 @@ def _merged(parts: Sequence[Mapping[str, Any]], kind: str) -> Distribution:
 
 def _bars(numbers: np.ndarray, kind: str) -> tuple[tuple[float, float, float], ...]:
     low, high = numbers[round(0.01 * (len(numbers) - 1))], numbers[round(0.99 * (len(numbers) - 1))]
-    if low == high:
+    with np.errstate(over="ignore"):
+        width = high - low
+    if not np.isfinite(width) or width <= _BARS * np.spacing(max(abs(low), abs(high))):  # too wide or narrow to divide
         return ((float(low), float(high), 1.0),)
     bars = _BARS
     if kind != "double" and high - low < _BARS:

@@ -34,7 +34,7 @@ def meaning_of(view: View, column: str) -> Meaning:
         description=note.description if note is not None else "",
         formula=_formula(view, column),
         unit=note.unit if note is not None else "",
-        null_when="an input is null, or no row was known",
+        null_when="an input is null" if isinstance(view.transform, ExpressionsTransform) else "",
         source=source,
     )
 

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from fs_spark.features.definition import View
 from fs_spark.features.differences import differences
 from fs_spark.lifecycle.lineage import Lineage, Node, Surroundings, file_edges, lineage_of
 from fs_spark.lifecycle.uses import Users, published_records, published_views
+from fs_spark.on_workers import on_workers
 from fs_spark.registry_state import RegistryState, version_order
 from fs_spark.tables import Tables
 from fs_spark.training.saved import manifests
@@ -111,6 +113,7 @@ class ViewPage:
     lineage: str = ""
 
 
+@on_workers
 def write_docs(store: FeatureStore, folder: str | Path) -> DocsReport:
     """Writes a static site about the promoted views to `folder`, which holds nothing or such a site.
 
@@ -120,12 +123,13 @@ def write_docs(store: FeatureStore, folder: str | Path) -> DocsReport:
     Raises     RequestError for a folder with anything else in it, and where no view is registered; SetupError without
                Jinja2
     """
-    target = Path(folder).absolute()
+    target = Path(folder).resolve()  # of a link what it leads to is replaced, not the link
     require_ours(target)
     templates = _templates()
     tables, state = store._tables, store._state()
     if not state.promoted:
         raise RequestError("no view is registered, so that there is nothing to tell. Hint: run `fs-spark apply` first")
+    store.config.require("services")
     around = Surroundings(store.config.services, manifests(tables), published_records(store.config.online_url))
     users = Users(state, store.config.services, around.manifests, published_views(store.config.online_url))
     files = file_edges(tables)
@@ -140,13 +144,28 @@ def write_docs(store: FeatureStore, folder: str | Path) -> DocsReport:
 
 
 def require_ours(target: Path) -> None:
-    """Raises RequestError for a folder that holds anything but a site of ours."""
-    if target.is_file():
+    """Raises RequestError for a folder that holds anything but a site of ours, as its mark lists it."""
+    if target.exists() and not target.is_dir():
         raise RequestError(f"{target} is a file. Hint: name a folder")
-    if target.is_dir() and any(target.iterdir()) and not (target / MARK).is_file():
+    if not target.is_dir():
+        return
+    there = {str(file.relative_to(target)) for file in target.rglob("*") if not file.is_dir() or file.is_symlink()}
+    others = sorted(there - {MARK} - _listed(target))
+    if others:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         raise RequestError(
-            f"{target} holds other files than a site of ours, which would be lost. Hint: name an empty or a new folder"
+            f"{target} holds other files than a site of ours ({', '.join(others[:3])}{more}), which would be lost. "
+            "Hint: name an empty or a new folder"
         )
+
+
+def _listed(target: Path) -> set[str]:
+    """The files that the mark of a site names; none where there is no mark of ours."""
+    try:
+        told = json.loads((target / MARK).read_text(encoding="utf-8"))
+        return set(told["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def _templates() -> jinja2.Environment:
@@ -189,7 +208,8 @@ def _view_page(
     spread: Mapping[str, Distribution] = {}
     wafers: Mapping[str, str] = {}
     if rows is not None:
-        spread = distributions(rows, view.columns, view.keys, count=tables.row_count(view.table, at))
+        apart = [*view.keys, *(name for name in (n.EVENT_TIMESTAMP,) if name in rows.columns)]
+        spread = distributions(rows, view.columns, apart, count=tables.row_count(view.table, at))
         wafers = _wafer_maps(rows, view)
     whole = lineage_of(tables, state, around, view.qualified, files=files)
     page.lineage = pictures.lineage_picture(whole, _links(whole, state, up="../"))
@@ -268,16 +288,47 @@ def _wafer_maps(rows: DataFrame, view: View) -> dict[str, str]:
 
 
 def _write(target: Path, templates: jinja2.Environment, pages: Sequence[ViewPage], state: RegistryState) -> None:
-    beside, old = target.with_name(f"{target.name}.new"), target.with_name(f"{target.name}.old")
-    for left in (beside, old):  # of a job that died
-        if left.is_dir() and (left / MARK).is_file():
-            shutil.rmtree(left)
-    require_ours(beside)
-    (beside / "views").mkdir(parents=True, exist_ok=True)
-    (beside / "features").mkdir(exist_ok=True)
-    (beside / MARK).write_text(json.dumps({"fs_spark": version("fs_spark")}) + "\n", encoding="utf-8")
-    style = Path(__file__).with_name("templates") / "style.css"
-    (beside / "style.css").write_bytes(style.read_bytes())
+    """Writes the site into a folder of this job's own beside the target, and puts it in its place.
+
+    A job that dies leaves the target as it was, or moved aside for a moment, and folders whose names begin with
+    `.fs_spark_docs-` beside it.
+    """
+    files = {**_texts(templates, pages, state), "style.css": _style()}
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f"{MARK}-", dir=target.parent))
+        try:
+            made = beside / "new"
+            for name, text in {
+                MARK: json.dumps({"fs_spark": version("fs_spark"), "files": sorted(files)}),
+                **files,
+            }.items():
+                (made / name).parent.mkdir(parents=True, exist_ok=True)
+                (made / name).write_text(text, encoding="utf-8")
+            if target.is_dir():
+                require_ours(target)  # once more: the pages took a while
+                os.replace(target, beside / "old")
+            try:
+                os.replace(made, target)
+            except OSError:
+                if (beside / "old").is_dir() and not target.exists():
+                    os.replace(beside / "old", target)
+                raise
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    except OSError as fault:
+        raise RequestError(
+            f"the site could not be put at {target}: {fault.strerror or fault}. "
+            "Hint: name a folder in a place that can be written; if another job was at it, run this again"
+        ) from fault
+
+
+def _style() -> str:
+    return (Path(__file__).with_name("templates") / "style.css").read_text(encoding="utf-8")
+
+
+def _texts(templates: jinja2.Environment, pages: Sequence[ViewPage], state: RegistryState) -> dict[str, str]:
+    """Every page by its place in the site."""
     told = (
         f"fs_spark {version('fs_spark')}, registry at version {state.table_version}, "
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
@@ -286,19 +337,13 @@ def _write(target: Path, templates: jinja2.Environment, pages: Sequence[ViewPage
         up="", told=told, views=pages, features=sum(len(page.features) for page in pages),
         indexes=_indexes(pages), search=_search(pages),
     )  # fmt: skip
-    (beside / "index.html").write_text(index, encoding="utf-8")
     view_template, feature_template = templates.get_template("view.html"), templates.get_template("feature.html")
+    files = {"index.html": index}
     for page in pages:
-        text = view_template.render(up="../", told=told, view=page)
-        (beside / "views" / f"{page.name}.html").write_text(text, encoding="utf-8")
+        files[f"views/{page.name}.html"] = view_template.render(up="../", told=told, view=page)
         for one in page.features:
-            text = feature_template.render(up="../", told=told, view=page, one=one)
-            (beside / "features" / one.file).write_text(text, encoding="utf-8")
-    if target.is_dir():
-        require_ours(target)  # once more: the pages took a while
-        os.replace(target, old)
-    os.replace(beside, target)
-    shutil.rmtree(old, ignore_errors=True)
+            files[f"features/{one.file}"] = feature_template.render(up="../", told=told, view=page, one=one)
+    return files
 
 
 def _indexes(pages: Sequence[ViewPage]) -> list[tuple[str, list[tuple[str, list[ViewPage]]]]]:

@@ -26,12 +26,12 @@ _NUMBERS: Final = ("int", "bigint", "double")
 class ColumnDifference:
     """A column in the rows that both versions have.
 
-    equal    share of these rows in which the values are the same; two nulls are, two NaN too
+    equal    share of these rows in which the values are the same; two nulls are, two NaN too; None of no rows
     largest  the largest absolute difference of two numbers; None where there are no two numbers
     first    the first rows that differ: the row's keys and time, `before`, `after`
     """
 
-    equal: float
+    equal: float | None
     largest: float | None
     first: tuple[Mapping[str, Any], ...]
 
@@ -67,7 +67,8 @@ class ViewDiff:
         lines.append(f"sample   {both} rows in both, {mine} only in the first, {theirs} only in the other")
         for name, found in self.columns.items():
             largest = f", largest difference {found.largest:.6g}" if found.largest else ""
-            lines.append(f"column   {name}: {100 * found.equal:.2f} % equal{largest}")
+            share = f"{100 * found.equal:.2f} % equal" if found.equal is not None else "nothing to compare"
+            lines.append(f"column   {name}: {share}{largest}")
             for row in found.first:
                 keys = ", ".join(f"{key}={value}" for key, value in row.items() if key not in ("before", "after"))
                 lines.append(f"           {keys}: {row['before']} -> {row['after']}")
@@ -89,35 +90,42 @@ def compare_views(tables: Tables, before: View, after: View, *, sample: int = SA
     if lacking:
         return ViewDiff(names, meaning, unread=f"{', '.join(lacking)} has no table")
     common = [name for name in after.columns if name in before.columns]
-    count = max(tables.row_count(view.table) or 0 for view in (before, after))
-    one_in = max(1, count // max(sample, 1))
-    mine, theirs = (_sampled(tables, view, common, one_in) for view in (before, after))
+    count = max(_count(tables, view) for view in (before, after))
+    keys, one_in = list(after.keys), max(1, count // max(sample, 1))
+    mine, theirs = (_sampled(tables, view, keys, common, one_in, 4 * sample) for view in (before, after))
     first, other = mine.keys(), theirs.keys()
     both = [key for key in mine if key in theirs]
-    keys = [*after.keys, n.EVENT_TIMESTAMP]
-    columns = {
-        name: _column(name, after.columns[name], keys, [(key, mine[key], theirs[key]) for key in both])
-        for name in common
-    }
+    pairs = [(key, mine[key], theirs[key]) for key in both]
+    told = [*keys, n.EVENT_TIMESTAMP]
+    columns = {name: _column(name, after.columns[name], told, pairs) for name in common}
     return ViewDiff(names, meaning, (len(both), len(first - other), len(other - first)), columns)
 
 
 _Row = Mapping[str, Any]
 
 
-def _sampled(tables: Tables, view: View, common: Sequence[str], one_in: int) -> dict[tuple[Any, ...], _Row]:
-    """Rows of the sample by keys, event, and their place among the rows of that event."""
-    times = [] if view.is_static else [n.EVENT_TIMESTAMP]
+def _count(tables: Tables, view: View) -> int:
+    count = tables.row_count(view.table)
+    return count if count is not None else tables.read(view.table).count()
+
+
+def _sampled(
+    tables: Tables, view: View, keys: Sequence[str], common: Sequence[str], one_in: int, most: int
+) -> dict[tuple[Any, ...], _Row]:
+    """Rows of the sample by keys, event, and their place among the rows of that event; never more than `most`."""
     rows = tables.read(view.table)
+    times = [name for name in (n.EVENT_TIMESTAMP,) if name in rows.columns and not view.is_static]
     known = [name for name in (n.AVAILABLE_TIMESTAMP,) if name in rows.columns]
-    chosen = rows.where(F.pmod(F.xxhash64(*view.keys), F.lit(one_in)) == 0)
-    table: pa.Table = chosen.select(*dict.fromkeys([*view.keys, *times, *known, *common])).toArrow()
-    order = [(name, "ascending") for name in (*view.keys, *times, *known, *common) if _sorts(table, name)]
+    hashed = F.xxhash64(*(F.col(f"`{name}`") for name in (*keys, *times)))
+    chosen = rows.where(F.pmod(hashed, F.lit(one_in)) == 0).orderBy(hashed).limit(most)
+    wanted = dict.fromkeys([*keys, *times, *known, *common])
+    table: pa.Table = chosen.select(*(F.col(f"`{name}`") for name in wanted)).toArrow()
+    order = [(name, "ascending") for name in (*keys, *times, *known, *common) if _sorts(table, name)]
     table = table.take(pc.sort_indices(table, sort_keys=order))
     found: dict[tuple[Any, ...], _Row] = {}
     counts: dict[tuple[Any, ...], int] = {}
     for row in table.to_pylist():
-        key = (*(row[name] for name in view.keys), row.get(n.EVENT_TIMESTAMP))
+        key = (*(row[name] for name in keys), row.get(n.EVENT_TIMESTAMP))
         counts[key] = counts.get(key, -1) + 1
         found[*key, counts[key]] = row
     return found
@@ -133,14 +141,18 @@ def _column(
     differing, largest = [], None
     for key, mine, theirs in pairs:
         a, b = mine[name], theirs[name]
-        if kind in _NUMBERS and a is not None and b is not None:
+        if kind in _NUMBERS and _is_number(a) and _is_number(b):
             gap = 0.0 if _is_same(a, b) else abs(a - b)
             if not math.isnan(gap):
                 largest = gap if largest is None else max(largest, gap)
         if not _is_same(a, b):
             differing.append((key, a, b))
     first = tuple({**dict(zip(keys, key, strict=False)), "before": a, "after": b} for key, a, b in differing[:_SHOWN])
-    return ColumnDifference(1 - len(differing) / len(pairs) if pairs else 1.0, largest, first)
+    return ColumnDifference(1 - len(differing) / len(pairs) if pairs else None, largest, first)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_same(a: Any, b: Any) -> bool:

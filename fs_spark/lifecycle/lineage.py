@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from fs_spark import names as n
-from fs_spark.errors import FeatureNotFoundError, RequestError, did_you_mean
+from fs_spark.errors import FeatureNotFoundError, RequestError, did_you_mean, without_secrets
 from fs_spark.features.definition import View
 from fs_spark.features.service import FeatureReference, FeatureService
 from fs_spark.features.shipped import SHIPPED_SOURCES
 from fs_spark.features.table_view import SourceInput, TableView, ViewInput
+from fs_spark.lifecycle.uses import view_of
 from fs_spark.registry_state import RegistryState
 from fs_spark.tables import Tables
 
@@ -41,6 +42,10 @@ class Node:
     kind: str
     name: str
     told: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("name", "told"):
+            object.__setattr__(self, name, without_secrets(getattr(self, name)))
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}{f' ({self.told})' if self.told else ''}"
@@ -116,6 +121,13 @@ class Surroundings:
     services: Mapping[str, FeatureService]
     manifests: Mapping[str, Mapping[str, Any]]
     published: Mapping[str, ServiceRecord]
+    models: dict[tuple[str, str], Sequence[tuple[str, str]]] = field(default_factory=dict)
+    """MLflow runs by training set and digest, as far as they were asked for."""
+
+    def models_of(self, name: str, digest: str) -> Sequence[tuple[str, str]]:
+        if (name, digest) not in self.models:
+            self.models[name, digest] = runs_with(name, digest)
+        return self.models[name, digest]
 
 
 def lineage_of(
@@ -173,6 +185,7 @@ class _Up:
     found: Lineage
     files: Sequence[tuple[Node, Node]] | None
     seen: set[str] = field(default_factory=set)
+    measured: list[str] = field(default_factory=list)
 
     def view(self, view: View) -> None:
         if view.qualified in self.seen:
@@ -207,28 +220,32 @@ class _Up:
         if one is not None:
             self.found.add(origin, node)
         measured = view.bound_parameters
-        for table in (n.WAFER_RUNS, n.DIE_TESTS, *([n.TEST_RESULTS] if measured else [])):
-            if not self.tables.exists(table):
-                continue
+        read = [one for one in (n.WAFER_RUNS, n.DIE_TESTS, *([n.TEST_RESULTS] if measured else []))
+                if self.tables.exists(one)]  # fmt: skip
+        self.measured += [name for name in measured if name not in self.measured]
+        for table in read:
             told = f"Delta version {self.tables.version(table)}"
             if table == n.TEST_RESULTS:
-                told += f": {', '.join(measured)}"
-            self.found.add(Node("table", table, told), origin)
-        if "files" not in self.seen:
-            self.seen.add("files")
-            for before, after in self.files if self.files is not None else file_edges(self.tables):
-                self.found.add(before, after)
+                told += f": {', '.join(self.measured)}"
+            node = Node("table", table, told)
+            self.found.nodes[node] = node  # what is measured may have become more
+            self.found.add(node, origin)
+        if self.files is None:
+            self.files = file_edges(self.tables)
+        for before, after in self.files:
+            for place in read if after == Node("table", n.WAFER_RUNS) else [None]:
+                self.found.add(before, after if place is None else Node("table", place))
 
 
 def file_edges(tables: Tables) -> list[tuple[Node, Node]]:
     """Tester -> file -> the table of runs; many files are told as one, and none where nothing was ingested."""
-    if not tables.exists(n.FILES):
+    if not tables.exists(n.FILES) or not tables.exists(n.WAFER_RUNS):
         return []
     from pyspark.sql import functions as F
 
     from fs_spark.snapshot import Snapshot
 
-    snapshot, runs = Snapshot.newest(tables), Node("table", n.WAFER_RUNS)
+    snapshot, runs = Snapshot.newest(tables, create=False), Node("table", n.WAFER_RUNS)
     paths = snapshot.files.where(F.col("status").isin(*n.KEPT)).select(n.FILE_ID, "path")
     tested = snapshot.kept_runs().select(n.FILE_ID, n.TESTER).distinct()
     found: list[tuple[Node, Node]] = []
@@ -280,7 +297,7 @@ class _Down:
                 self.found.add(node, Node("service", service.name))
         for name, manifest in self.around.manifests.items():
             for part in (*manifest["views"], *manifest.get("on_demand", ())):
-                read = {pair[0] for pair in part["columns"]} | {pair[1] for pair in part["columns"]}
+                read = {column for _, column in part["columns"]}
                 if (part["view"], part["version"]) == (view.name, view.version) and feature in (None, *read):
                     saved = Node("training set", name, f"digest {manifest['content']['digest'][:12]}")
                     self.found.add(node, saved)
@@ -289,9 +306,15 @@ class _Down:
             for held in record.views:
                 if held.view == view.qualified and feature in (None, *(column for _, column in held.features)):
                     self.found.add(node, Node("online", name, f"Delta version {held.delta_version}"))
+            for demand in record.on_demand:
+                if view_of(demand.view) == view.qualified and feature in (
+                    None,
+                    *(output for output, _ in demand.values),
+                ):
+                    self.found.add(node, Node("online", name, "on demand"))
 
     def _models(self, saved: Node, manifest: Mapping[str, Any]) -> None:
-        for run, experiment in runs_with(saved.name, manifest["content"]["digest"]):
+        for run, experiment in self.around.models_of(saved.name, manifest["content"]["digest"]):
             self.found.add(saved, Node("model", run, f"MLflow run of experiment {experiment}"))
 
 

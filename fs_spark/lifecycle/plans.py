@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, overload
@@ -43,10 +45,15 @@ class Cost:
 
 @dataclass(frozen=True)
 class Plan(Sequence[Change]):
-    """The changes of a plan, each of a view; `costs` of the new ones by `view__vX.Y`."""
+    """The changes of a plan, each of a view; `costs` of the new ones by `view__vX.Y`.
+
+    beside  what else `apply` would keep: what texts say beside definitions (owner, tags, SLA, expectations, notes),
+            texts of sources, the configuration that ingested rows depend on
+    """
 
     changes: tuple[Change, ...]
     costs: Mapping[str, Cost]
+    beside: tuple[str, ...] = ()
 
     @overload
     def __getitem__(self, at: int) -> Change: ...
@@ -67,17 +74,19 @@ class Plan(Sequence[Change]):
 
     @property
     def is_empty(self) -> bool:
-        """Whether `apply` would register nothing."""
-        return not any(change.action == "register" for change in self.changes)
+        """Whether `apply` would write nothing."""
+        return not self.beside and not any(change.action == "register" for change in self.changes)
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "changes": [asdict(change) for change in self.changes],
             "costs": {view: asdict(cost) for view, cost in self.costs.items()},
+            "beside": list(self.beside),
         }
 
     def to_text(self) -> str:
-        return "\n".join(line for change in self.changes for line in self._lines(change)) or "no view is defined"
+        lines = [line for change in self.changes for line in self._lines(change)] or ["no view is defined"]
+        return "\n".join([*lines, *(f"{'changed':10} {told}" for told in self.beside)])
 
     def _lines(self, change: Change) -> Iterator[str]:
         named = f"{_SIGNS[change.action]:10} {change.view} v{change.version}"
@@ -98,16 +107,42 @@ class Plan(Sequence[Change]):
 
 
 def make_plan(
-    tables: Tables, state: RegistryState, views: Sequence[View], services: Mapping[str, FeatureService]
+    tables: Tables,
+    state: RegistryState,
+    views: Sequence[View],
+    services: Mapping[str, FeatureService],
+    *,
+    sources: Mapping[str, str],
+    configuration: str,
 ) -> Plan:
-    """What `apply` would do for these definitions.
+    """What `apply` would do for these definitions, texts of sources and configuration of the ingest.
 
-    Raises     ConfigError for definitions that changed under their version, and for services that name a retired one
+    Raises     ConfigError for definitions that changed under their version, and for what names a retired version
     """
     changes = state.plan(views)
     check_retired(state, views, services)
     new = [view for view, change in zip(views, changes, strict=True) if change.action == "register"]
-    return Plan((*changes, *state.removed(views)), _costs(tables, state, new))
+    beside = (*_notes(state, views), *_texts(state, sources, configuration))
+    return Plan((*changes, *state.removed(views)), _costs(tables, state, new), beside)
+
+
+def _notes(state: RegistryState, views: Sequence[View]) -> Iterator[str]:
+    """Registered versions of which the text says something else beside the definition."""
+    for view in views:
+        key = (view.name, view.version)
+        if key not in state.versions or view.about() == state.about.get(key, ""):
+            continue
+        then, now = (json.loads(text or "{}") for text in (state.about.get(key), view.about()))
+        moved = [name for name in {**then, **now} if then.get(name) != now.get(name)]
+        yield f"{view.qualified}: {', '.join(moved)}"
+
+
+def _texts(state: RegistryState, sources: Mapping[str, str], configuration: str) -> Iterator[str]:
+    for name, text in sorted(sources.items()):
+        if state.sources.get(name) != text:
+            yield f"source {name}: {'its text' if name in state.sources else 'it is new'}"
+    if hashlib.sha256(configuration.encode()).hexdigest() != state.configuration:
+        yield "what ingested rows depend on (testers, products, inputs)"
 
 
 def check_retired(state: RegistryState, views: Sequence[View], services: Mapping[str, FeatureService]) -> None:
@@ -198,5 +233,5 @@ def _lots(tables: Tables) -> int:
         return 0
     from fs_spark.snapshot import Snapshot
 
-    lots = Snapshot.newest(tables).kept_runs().select(n.LOT_ID).distinct()
+    lots = Snapshot.newest(tables, create=False).kept_runs().select(n.LOT_ID).distinct()
     return int(lots.where(f"{n.LOT_ID} IS NOT NULL").count())

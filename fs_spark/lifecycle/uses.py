@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,12 @@ class Users:
         return any(isinstance(one, ViewInput) and f"{one.name}__v{one.version}" == name for one in view.inputs)
 
 
+def view_of(label: str) -> str:
+    """The view version in the label of what is published, which may begin with a role: `payer.score__v1.0`."""
+    found = re.search(r"[a-z0-9_]+__v\d+\.\d+", label)
+    return found[0] if found is not None else label
+
+
 def published_records(url: str) -> dict[str, ServiceRecord]:
     """What is published under a URL, by service; nothing where nothing was published there yet."""
     from fs_spark.online import open_online
@@ -97,7 +104,7 @@ def published_records(url: str) -> dict[str, ServiceRecord]:
 def published_views(url: str) -> dict[str, frozenset[str]]:
     """The view versions that published services hold, by service."""
     return {
-        name: frozenset([*(view.view for view in record.views), *(one.view for one in record.on_demand)])
+        name: frozenset([*(view.view for view in record.views), *(view_of(one.view) for one in record.on_demand)])
         for name, record in published_records(url).items()
     }
 

@@ -149,15 +149,7 @@ class RegisteredViews:
         state = self._registry.state()
         chosen = _any(state, f"{view}__v{version}")
 
-        def check(now: RegistryState) -> None:
-            for name, at in inputs_of(chosen):
-                if (name, at) in now.retired:
-                    raise RequestError(
-                        f"{chosen.qualified} reads {name}__v{at}, which is retired. "
-                        f"Hint: take that one back first: fs-spark promote {name} {at}"
-                    )
-
-        self._registry.promote(state, chosen, reason=reason, check=check)
+        self._registry.promote(state, chosen, reason=reason, check=lambda now: _require_inputs(now, chosen))
         return chosen
 
     def rollback(self, view: str, version: str | None = None, *, reason: str | None = None) -> View:
@@ -171,7 +163,12 @@ class RegisteredViews:
                 f"fs-spark rollback {view} VERSION"
             )
         chosen = state.view(view, wanted)
-        self._registry.promote(state, chosen, reason=reason)
+
+        def check(now: RegistryState) -> None:
+            now.view(view, wanted)  # it may have been retired meanwhile
+            _require_inputs(now, chosen)
+
+        self._registry.promote(state, chosen, reason=reason, check=check)
         return chosen
 
     def retire(self, view: str, version: str, *, reason: str | None = None) -> View:
@@ -202,6 +199,16 @@ class RegisteredViews:
 
     def _users(self, state: RegistryState) -> Users:
         return Users(state, self._services, manifests(self._tables), published_views(self._online_url))
+
+
+def _require_inputs(state: RegistryState, view: View) -> None:
+    """Raises RequestError where a view that this one reads is retired."""
+    for name, at in inputs_of(view):
+        if (name, at) in state.retired:
+            raise RequestError(
+                f"{view.qualified} reads {name}__v{at}, which is retired. "
+                f"Hint: take that one back first: fs-spark promote {name} {at}"
+            )
 
 
 def _any(state: RegistryState, name: str) -> View:

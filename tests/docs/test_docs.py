@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
-from fs_spark.docs import pictures, write_docs
+from fs_spark.docs import distribution, pictures, write_docs
 from fs_spark.docs.distribution import distributions
 from fs_spark.errors import RequestError
 from fs_spark.lifecycle.lineage import Lineage, Node
@@ -169,13 +169,39 @@ def test_a_folder_of_others_is_left_alone_and_ours_is_replaced(site: Path, spark
     assert [file.name for file in other.iterdir()] == ["thesis.txt"]
     with pytest.raises(RequestError, match="is a file"):
         write_docs(store, other / "thesis.txt")
+    own, link = tmp_path / "own", tmp_path / "link"
+    shutil.copytree(site, own)
+    link.symlink_to(own)
+    mark = own / ".fs_spark_docs"
+    mark.write_text(mark.read_text("utf-8").replace('"files": [', '"files": ["views/gone.html", '), "utf-8")
+    (own / "views" / "gone.html").write_text("of a view that is gone", "utf-8")
+    write_docs(store, link)
+    assert link.is_symlink()
+    assert {file.name for file in own.rglob("*.html")} == {file.name for file in site.rglob("*.html")}
+    (own / "CNAME").write_text("features.example.org", "utf-8")
+    with pytest.raises(RequestError, match="CNAME"):
+        write_docs(store, own)
+    assert (own / "index.html").is_file()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["link", "other", "own"]
+
+
+def test_a_site_that_cannot_be_put_in_its_place_leaves_the_old_one(
+    site: Path, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = tmp_path / "own"
     shutil.copytree(site, own)
-    (own / "views" / "gone.html").write_text("of a view that is gone", "utf-8")
-    shutil.copytree(site, tmp_path / "own.new")  # what a job that died left
-    write_docs(store, own)
+    plain = os.replace
+
+    def failing(source: Path, target: Path) -> None:
+        if Path(source).name == "new":
+            raise OSError(16, "Device or resource busy")
+        plain(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(RequestError, match=r"could not be put at .*busy\. Hint"):
+        write_docs(open_store(site.parent, spark), own)
     assert {file.name for file in own.rglob("*.html")} == {file.name for file in site.rglob("*.html")}
-    assert [folder.name for folder in tmp_path.iterdir() if folder.name.startswith("own")] == ["own"]
+    assert [one.name for one in tmp_path.iterdir()] == ["own"]
 
 
 def test_distributions_are_those_of_a_plain_loop(spark: SparkSession) -> None:
@@ -211,6 +237,25 @@ def test_distributions_are_those_of_a_plain_loop(spark: SparkSession) -> None:
     assert few["a"].missing == found["a"].missing
     assert few["a"].least == found["a"].least  # the sample is for quantiles and bars alone
     assert distributions(frame.where("false"), kinds, ["key"], count=0)["a"].rows == 0
+
+
+def test_tasks_without_a_chosen_row(spark: SparkSession) -> None:
+    """Sampled by keys: the first tasks have no row of the sample."""
+    frame = spark.range(4000, numPartitions=1).selectExpr("id AS key", "id * 1.5 AS a", "CAST(id AS string) AS e")
+    chosen = "pmod(xxhash64(key), 100) = 0"
+    parts = frame.where(f"NOT {chosen}").coalesce(1).unionByName(frame.where(chosen).coalesce(1))
+    found = distributions(parts, {"a": "double", "e": "string"}, ["key"], count=4000, sample=40)
+    assert found["a"].rows == found["e"].rows == 4000
+    assert found["a"].quantiles is not None
+    assert found["e"].bars
+
+
+@pytest.mark.parametrize(
+    "numbers", [(0.3, 0.1 + 0.2), (1.0, 1.0 + 2.0**-52), (-1.7e308, 1.7e308), (5e-324, 0.0), (float("inf"), 1.0)]
+)
+def test_values_that_cannot_be_divided_into_bars(numbers: tuple[float, float]) -> None:
+    bars = distribution._bars(np.sort(np.array([one for one in numbers * 50 if math.isfinite(one)])), "double")
+    assert sum(share for _, _, share in bars) == pytest.approx(1)
 
 
 def test_what_is_made_from_nothing_stands_beside_what_is_made_of_it() -> None:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
@@ -14,10 +15,13 @@ from pyspark.sql import SparkSession
 from fs_spark import FeatureStore
 from fs_spark.cli import main
 from fs_spark.errors import ConfigError, FeatureNotFoundError, RequestError, SetupError, TableConflictError
+from fs_spark.lifecycle import compare
 from fs_spark.registry import Registry
 from tests.stores import label_spine, new_folder, open_store, write_lot
 
 DIE = "die_measured"
+OLD = ("entry", "kind", "view", "version", "product_id", "digest", "body")
+"""The registry's columns before it kept who, when and why."""
 
 
 @pytest.fixture(scope="module")
@@ -300,10 +304,10 @@ def test_a_registry_of_newer_software_is_not_touched(folder: Path, spark: SparkS
     assert store._tables.version("registry") == version
 
 
-def test_a_registry_of_before_gets_its_columns_at_the_first_write(folder: Path, spark: SparkSession) -> None:
+def make_old(folder: Path, spark: SparkSession) -> None:
+    """The registry as it was before it kept who, when and why."""
     table = folder / "store" / "registry"
-    names = "entry, kind, view, version, product_id, digest, body"
-    old = spark.read.format("delta").load(str(table)).selectExpr(*names.split(", ")).toArrow()
+    old = spark.read.format("delta").load(str(table)).selectExpr(*OLD).toArrow()
     frame = spark.createDataFrame(old)
     shutil.rmtree(table)
     properties = "'delta.logRetentionDuration' = 'interval 3650 days', 'delta.deletedFileRetentionDuration' = " \
@@ -312,17 +316,57 @@ def test_a_registry_of_before_gets_its_columns_at_the_first_write(folder: Path, 
               "product_id string, digest string, body string"  # fmt: skip
     spark.sql(f"CREATE TABLE delta.`{table}` ({columns}) USING delta TBLPROPERTIES ({properties})").collect()
     frame.write.format("delta").mode("append").save(str(table))
+
+
+def test_a_registry_of_before_gets_its_columns_at_the_first_write(folder: Path, spark: SparkSession) -> None:
+    make_old(folder, spark)
     store = open_store(folder, spark)
     before = store._state()
     assert store.plan().is_empty
     assert {event.by for events in before.events.values() for event in events} == {None}
     assert "registered\n" in store.views().show(DIE).to_text()
-    assert set(store._tables.columns("registry")) == set(names.split(", "))  # reading changes nothing
+    assert set(store._tables.columns("registry")) == set(OLD)  # reading changes nothing
     store = next_version(folder, spark)
     state = store._state()
     assert state.promotions[DIE] == ["1.0", "1.1"]
     assert state.versions[DIE, "1.0"] == before.versions[DIE, "1.0"]
     assert state.events[DIE, "1.1"][0].why == "fewer parameters"
+
+
+def test_a_registry_of_before_that_two_write_to_first(
+    folder: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second reads after the first one's new columns and before its entries, and writes after them."""
+    make_old(folder, spark)
+    text = "name: two\nversion: '1.0'\ninsertion: '1'\nfeatures: [{}]\n"
+    stores = []
+    for feature in ("neighbor_count", "fail__neighbor_count"):
+        text_of(folder, "two").write_text(text.format(feature), "utf-8")
+        stores.append(open_store(folder, spark))
+    first, second = stores
+    plain_first, plain_second = first._tables.swap, second._tables.swap
+    written: list[Any] = []
+
+    def first_swap(*args: Any, **more: Any) -> Any:
+        """The second one runs up to its write, where the first one's comes before it."""
+
+        def second_swap(*others: Any, **rest: Any) -> Any:
+            if not written:
+                written.append(plain_first(*args, **more))
+            return plain_second(*others, **rest)
+
+        monkeypatch.setattr(second._tables, "swap", second_swap)
+        with pytest.raises(TableConflictError, match="first one stands"):
+            second.apply()
+        return written[0]
+
+    monkeypatch.setattr(first._tables, "swap", first_swap)
+    first.apply()
+    assert written != [None]
+    monkeypatch.undo()
+    entries = [row["entry"] for row in first._tables.read("registry").select("entry").collect()]
+    assert sorted(entries) == list(range(1, len(entries) + 1))
+    assert list(first._state().view("two").columns) == ["neighbor_count"]
 
 
 def test_a_table_that_was_dropped_by_hand(folder: Path, spark: SparkSession) -> None:
@@ -338,6 +382,57 @@ def test_a_table_that_was_dropped_by_hand(folder: Path, spark: SparkSession) -> 
     assert Registry(store._tables).state().promoted[DIE] == "1.0"
     store.materialize([DIE])
     assert store.table(DIE).count()
+
+
+def test_a_table_that_was_made_again_is_told_by_those_that_read_it(folder: Path, spark: SparkSession) -> None:
+    """Also where its version is the one of before."""
+    text = "name: above\nversion: '1.0'\nentity: die\ntransform: {kind: expressions, view: die_measured}\n" \
+           "features:\n  - {name: p, expression: vdd + 1}\n"  # fmt: skip
+    text_of(folder, "above").write_text(text, "utf-8")
+    store = open_store(folder, spark)
+    store.apply()
+    store.materialize(["above"])
+    before = store._tables.version(f"{DIE}__v1_0")
+    shutil.rmtree(folder / "store" / f"{DIE}__v1_0")
+    store = open_store(folder, spark)
+    store.ingest(write_lot(folder / "in", 2))
+    store.materialize([DIE])
+    assert store._tables.version(f"{DIE}__v1_0") == before
+    with pytest.raises(RequestError, match=r"dropped and made again since.*\n.*--full above"):
+        store.materialize()
+    store.materialize(["above"], full=True)
+    assert store.table("above").count() == store.table(DIE).count()
+    assert all(view.units_changed == 0 for view in store.materialize([DIE, "above"]).views)
+
+
+def test_a_plan_tells_what_stands_beside_definitions(folder: Path, spark: SparkSession) -> None:
+    file = text_of(folder)
+    file.write_text(file.read_text("utf-8") + "owner: the probe team\nsla: 2 d\n", "utf-8")
+    plan = open_store(folder, spark).plan()
+    assert {change.action for change in plan} == {"unchanged"}
+    assert not plan.is_empty
+    assert plan.beside == (f"{DIE}__v1.0: owner, sla",)
+    assert plan.to_text().endswith(f"changed    {DIE}__v1.0: owner, sla")
+    store = open_store(folder, spark)
+    store.apply()
+    assert store.plan().is_empty
+
+
+def test_a_fault_in_services_hides_no_user(folder: Path, spark: SparkSession) -> None:
+    (folder / "conf" / "services.yaml").write_text("services: [no mapping]\n", "utf-8")
+    with pytest.raises(ConfigError):
+        open_store(folder, spark).views().retire(DIE, "1.0")
+
+
+def test_columns_of_other_types_and_no_rows_are_told(folder: Path, spark: SparkSession) -> None:
+    store = next_version(folder, spark)
+    table = folder / "store" / f"{DIE}__v1_1"
+    spark.sql(f"DELETE FROM delta.`{table}`").collect()
+    found = store.views().diff(f"{DIE}__v1.0", f"{DIE}__v1.1")
+    assert {one.equal for one in found.columns.values()} == {None}
+    assert "nothing to compare" in found.to_text()
+    one = compare._column("a", "double", ["k", "t"], [((1, None, 0), {"a": "x"}, {"a": 1.0})])
+    assert (one.equal, one.largest, one.first[0]["before"]) == (0.0, None, "x")
 
 
 @pytest.mark.parametrize("what", ["views", "services", "entities", "sources", "training-sets"])

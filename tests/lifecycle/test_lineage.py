@@ -16,7 +16,9 @@ from pyspark.sql import SparkSession
 from fs_spark import FeatureStore
 from fs_spark.cli import main
 from fs_spark.errors import FeatureNotFoundError, RequestError
+from fs_spark.events import place_of
 from fs_spark.lifecycle.lineage import Lineage, Node
+from fs_spark.lifecycle.uses import view_of
 from tests.stores import label_spine, new_folder, open_store, write_lot
 
 FEATURE = "die_neighborhood:fail__neighbor_frac"
@@ -96,6 +98,7 @@ def test_a_feature_leads_up_to_testers_and_down_to_models(
     assert names(found.above(view)) == {
         ("table", "die_tests"), ("table", "wafer_runs"), ("table", "test_results"),
     }  # fmt: skip
+    assert names(found.above(Node("table", "die_tests"))) == names(found.above(Node("table", "wafer_runs")))
     files = found.above(Node("table", "wafer_runs"))
     assert {Path(file.name) for file in files} == set((folder / "in").glob("*.stdf*"))
     assert {names(found.above(file)) == {("tester", "SYN-T01")} for file in files} == {True}
@@ -148,6 +151,31 @@ def test_unknown_names(
 ) -> None:
     with pytest.raises(fault):
         open_store(told[0], spark).views().lineage(asked)
+
+
+def test_no_secret_is_in_a_lineage() -> None:
+    node = Node("source", "s3://me:pass@bucket/x", "csv https://h/x.csv?sig=SECRET123")
+    assert "SECRET123" not in str(node)
+    assert "pass" not in node.name
+
+
+def test_a_published_view_in_a_role_is_known() -> None:
+    assert view_of("payer.own_score__v1.0") == view_of("own_score__v1.0") == "own_score__v1.0"
+    assert view_of("payer.own__v1.10:ratio") == "own__v1.10"
+
+
+@pytest.mark.parametrize(
+    ("path", "namespace", "name"),
+    [
+        ("abfss://raw@account.dfs.core.windows.net/a/b", "abfss://raw@account.dfs.core.windows.net", "a/b"),
+        ("s3://Bucket/a", "s3://Bucket", "a"), ("hdfs://host:8020/a/b", "hdfs://host:8020", "a/b"),
+        ("https://me:secret@host/a", "https://host", "a"), ("/data/a", "file", "/data/a"),
+        ("file:///data/a", "file", "/data/a"),
+    ],
+)  # fmt: skip
+def test_names_of_datasets(path: str, namespace: str, name: str) -> None:
+    place = place_of(path)
+    assert (place.namespace, place.name) == (namespace, name)
 
 
 def test_events_are_as_the_specification_has_them(told: tuple[Path, list[dict[str, Any]]]) -> None:
