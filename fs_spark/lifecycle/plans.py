@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, overload
@@ -20,9 +21,6 @@ from fs_spark.tables import Tables
 
 CHANGED: Final = 5
 """The exit code of `plan --check` where `apply` would change something."""
-_SIGNS: Final = {
-    "register": "new", "unchanged": "unchanged", "retired": "retired", "removed": "removed", "promote": "promote",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,8 +67,11 @@ class Plan(Sequence[Change]):
         return iter(self.changes)
 
     def __repr__(self) -> str:
-        counts = {sign: sum(_SIGNS[c.action] == sign for c in self.changes) for sign in dict.fromkeys(_SIGNS.values())}
-        return f"Plan({', '.join(f'{count} {sign}' for sign, count in counts.items() if count) or 'no view'})"
+        counts = Counter(change.action for change in self.changes)
+        told = [
+            f"{count} to register" if action == "register" else f"{count} {action}" for action, count in counts.items()
+        ]
+        return f"Plan({', '.join(told) or 'no view'})"
 
     @property
     def is_empty(self) -> bool:
@@ -89,7 +90,7 @@ class Plan(Sequence[Change]):
         return "\n".join([*lines, *(f"{'changed':10} {told}" for told in self.beside)])
 
     def _lines(self, change: Change) -> Iterator[str]:
-        named = f"{_SIGNS[change.action]:10} {change.view} v{change.version}"
+        named = f"{change.action:10} {change.view} v{change.version}"
         if change.action == "removed":
             yield f"{named}: no text names it any more. Hint: fs-spark retire {change.view} {change.version}"
         elif change.action == "retired":
