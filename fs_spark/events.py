@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PRODUCER: Final = "https://pypi.org/project/fs-spark"
+PRODUCER: Final = "urn:fs-spark"
 _FILE: Final = "openlineage.yml"
 _CONTAINERS: Final = ("abfs", "abfss", "wasb", "wasbs")
 """Schemes that write a container where others have a user."""

@@ -55,6 +55,11 @@ class Event:
     by: str | None = None
     why: str | None = None
 
+    @property
+    def done(self) -> str:
+        """What was done, in a word."""
+        return {VERSION: "registered", PROMOTION: "promoted", FIT: "fitted", RETIREMENT: "retired"}[self.kind]
+
     def __str__(self) -> str:
         parts = [f"{self.at:%Y-%m-%d %H:%M} UTC" if self.at is not None else "", f"by {self.by}" if self.by else ""]
         told = " ".join(filter(None, parts))
@@ -72,7 +77,7 @@ class Change:
 
     view: str
     version: str
-    action: Literal["register", "promote", "unchanged", "retired", "removed"]
+    action: Literal["register", "unchanged", "retired", "removed"]
     before: str | None = None
     meaning: tuple[str, ...] = ()
 

@@ -143,14 +143,11 @@ class FeatureStore(TesterFiles):
         state = registry.state()
         views = self.config.resolved(state.registered)
         check_functions(views)
-
-        def check(now: RegistryState) -> None:
-            check_retired(now, views, self.config.services)
-
-        check(state)
+        check_retired(state, views, self.config.services)
         _, changes = registry.register(
-            state, views, configuration=self.config.ingest_text(), bindings=bindings, check=check,
-            sources=self.config.source_texts(), reason=reason,
+            state, views, configuration=self.config.ingest_text(), bindings=bindings,
+            check=lambda now: check_retired(now, views, self.config.services), sources=self.config.source_texts(),
+            reason=reason,
         )  # fmt: skip
         return changes
 

@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 
 MARK: Final = ".fs_spark_docs"
 """The file that tells a folder of ours from others."""
-_EVENTS: Final = {"view_version": "registered", "promotion": "promoted", "fit": "fitted", "retirement": "retired"}
 
 
 @dataclass(frozen=True)
@@ -254,7 +253,7 @@ def _versions(state: RegistryState, name: str) -> list[dict[str, Any]]:
         if before is not None:
             changed = list(map(str, differences(state.versions[name, before], state.versions[name, at])))
         stands = "retired" if (name, at) in state.retired else "promoted" if state.promoted.get(name) == at else ""
-        history = [f"{_EVENTS[one.kind]} {one}".strip() for one in state.events.get((name, at), ())]
+        history = [f"{one.done} {one}".strip() for one in state.events.get((name, at), ())]
         told.append({"version": at, "before": before, "changed": changed, "stands": stands, "history": history})
     return told[::-1]
 

@@ -21,8 +21,6 @@ from fs_spark.registry_state import Event, RegistryState, version_order
 from fs_spark.tables import Tables
 from fs_spark.training.saved import manifests
 
-_DONE = {"view_version": "registered", "promotion": "promoted", "fit": "fitted", "retirement": "retired"}
-
 
 @dataclass(frozen=True)
 class ViewVersion:
@@ -81,7 +79,7 @@ class ViewCard:
             lines.append(f"table     {v.table}: Delta version {self.delta_version}{count}")
         lines.append(f"hash      {self.definition_hash}")
         lines.append(f"used by   {self.uses.to_text() or 'nobody'}")
-        lines += [f"{_DONE[event.kind]:9} {event}".rstrip() for event in self.history]
+        lines += [f"{event.done:9} {event}".rstrip() for event in self.history]
         lines.append("features")
         width = max(map(len, self.columns))
         for name, kind in self.columns.items():

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
@@ -237,6 +238,15 @@ def test_distributions_are_those_of_a_plain_loop(spark: SparkSession) -> None:
     assert few["a"].missing == found["a"].missing
     assert few["a"].least == found["a"].least  # the sample is for quantiles and bars alone
     assert distributions(frame.where("false"), kinds, ["key"], count=0)["a"].rows == 0
+
+
+def test_parts_without_a_chosen_row_are_merged() -> None:
+    parts = []
+    for chosen in (False, True):
+        batch = pa.RecordBatch.from_pydict({"a": [1.0, 2.0], "__chosen": [chosen, chosen]})
+        parts += [row for told in distribution._summaries(iter([batch])) for row in told.to_pylist()]
+    found = distribution._merged(parts, "double")
+    assert (found.rows, found.quantiles) == (4, (1.0, 1.0, 1.0, 2.0, 2.0))
 
 
 def test_tasks_without_a_chosen_row(spark: SparkSession) -> None:
