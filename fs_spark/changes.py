@@ -26,15 +26,38 @@ def changed_rows(tables: Tables, name: str, since: int, until: int, units: Seque
         told = feed.select(*(F.col(f"`{c}`") for c in columns), sign.alias(_ADDED))
         net = told.groupBy(*(F.col(f"`{c}`") for c in columns)).agg(F.sum(_ADDED).alias(_ADDED))
         return net.where(F.col(_ADDED) != 0).drop(_ADDED)
-    then, now = tables.read(name, since), tables.read(name, until)
-    kinds = {f.name: f.dataType for f in now.schema.fields}  # columns may have come since, or gone by a restore
-    lacking = {c: F.lit(None).cast(kind) for c, kind in kinds.items() if c not in then.columns}
-    then = (then.withColumns(lacking) if lacking else then).select(*(F.col(f"`{c}`") for c in now.columns))
-    keys = list(units)
+    then, now = _alike(tables.read(name, since), tables.read(name, until))
+    moved = _moved(then, now, units)
+    return only_units(then, units=moved).unionByName(only_units(now, units=moved))
+
+
+def changed_keys(
+    tables: Tables, name: str, since: int, until: int, units: Sequence[str], keys: Sequence[str]
+) -> DataFrame:
+    """The keys whose rows, all of them together, differ between two versions; to the bit, each once."""
+    if since <= until and tables.has_change_feed(name):
+        feed = tables.change_feed(name, since, until)
+        columns = [F.col(f"`{c}`") for c in tables.columns(name, until)]
+        is_added = F.col("_change_type").isin("insert", "update_postimage")
+        return _moved(feed.where(~is_added).select(*columns), feed.where(is_added).select(*columns), keys)
+    then, now = _alike(tables.read(name, since), tables.read(name, until))
+    moved = _moved(then, now, units)
+    return _moved(only_units(then, units=moved), only_units(now, units=moved), keys)
+
+
+def _moved(then: DataFrame, now: DataFrame, keys: Sequence[str]) -> DataFrame:
+    """Keys whose rows in two frames are not the same."""
 
     def sums(frame: DataFrame, called: str) -> DataFrame:
         return frame.groupBy(*keys).agg(F.struct(F.count(F.lit(1)), unit_checksum(frame.columns)).alias(called))
 
-    found = sums(then, "then").join(sums(now, "now"), keys, "full")
-    moved = found.where(~F.col("then").eqNullSafe(F.col("now"))).select(*keys)
-    return only_units(then, units=moved).unionByName(only_units(now, units=moved))
+    found = sums(then, "then").join(sums(now, "now"), list(keys), "full")
+    return found.where(~F.col("then").eqNullSafe(F.col("now"))).select(*keys)
+
+
+def _alike(then: DataFrame, now: DataFrame) -> tuple[DataFrame, DataFrame]:
+    """Both with the columns of the second: some may have come since, or gone by a restore."""
+    kinds = {f.name: f.dataType for f in now.schema.fields}
+    lacking = {c: F.lit(None).cast(kind) for c, kind in kinds.items() if c not in then.columns}
+    then = then.withColumns(lacking) if lacking else then
+    return then.select(*(F.col(f"`{c}`") for c in now.columns)), now

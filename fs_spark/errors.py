@@ -13,6 +13,7 @@ FsSparkError
 |-- ReproductionError      (RuntimeError) a rebuilt training set that is not the recorded one
 |-- ExpectationError       (RuntimeError) rows that are not what was expected of them
 |-- TableConflictError     (RuntimeError) a table, name or commit that something else holds
+|-- OnlineStoreError       (RuntimeError) an online store that cannot be reached, or refuses to work
 `-- SetupError             (RuntimeError) no JVM, no Delta, no such session
 
 Every text says what is wrong, what was found, and in a `Hint:` what to do.
@@ -97,6 +98,10 @@ class ExpectationError(FsSparkError, RuntimeError):
 
 class TableConflictError(FsSparkError, RuntimeError):
     """A table, a name or a commit that something else already holds."""
+
+
+class OnlineStoreError(FsSparkError, RuntimeError):
+    """An online store that cannot be reached, or that refuses to work."""
 
 
 class SetupError(FsSparkError, RuntimeError):

@@ -287,8 +287,11 @@ class FeatureStore(TesterFiles):
         return TrainingSets(self._tables)
 
     @on_workers
-    def export(self, service: str, *, at: datetime | None = None) -> ExportReport:
+    def export(self, service: str, *, at: datetime | None = None, full: bool = False) -> ExportReport:
         """Publishes the newest rows of a service's views online, all at once, for questions from `at` (now) on.
+
+        Where an earlier version of the same tables is published, only keys that changed since are written, each in one
+        step, and never over a later version; else, or with `full`, all of them beside what is there, then switched to.
 
         Of views of states what becomes due without a new row is published too: until the later of the watermark and
         `at`, and a view's `sla` (24 hours) more. Where the same rows are published already, and reach nearly as far,
@@ -303,7 +306,7 @@ class FeatureStore(TesterFiles):
         with traced(f"export.{service}", lambda: self._tables) as trace:
             report = export_service(
                 self._tables, self._state(), self.config.services[service], self.config.online_url,
-                mode=self.config.store.online_mode, at=at,
+                mode=self.config.store.online_mode, at=at, full=full,
             )  # fmt: skip
             describe(trace, of_export, report, self._tables)
         return report

@@ -87,6 +87,8 @@ class FeatureService(BaseModel):
     features: tuple[str | FeatureReference, ...] = Field(min_length=1)
     """References; one that says more than its text is a `FeatureReference`."""
     roles: dict[str, dict[str, str]] = {}
+    defaults: dict[str, bool | int | float | str] = {}
+    """Feature, as answers call it -> what is answered online where no row is there, or while the store is down."""
     description: str = ""
 
     @field_validator("features", mode="before")

@@ -1,5 +1,5 @@
-"""Features by key for a process that predicts; publishing is in `sqlite`, and needs pyarrow."""
+"""Features by key for a process that predicts; publishing is behind `protocol.open_store`, and needs pyarrow."""
 
-from fs_spark.online.reader import OnlineReader, open_online
+from fs_spark.online.reader import AsyncOnlineReader, OnlineReader, open_online, open_online_async
 
-__all__ = ["OnlineReader", "open_online"]
+__all__ = ["AsyncOnlineReader", "OnlineReader", "open_online", "open_online_async"]

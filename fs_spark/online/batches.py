@@ -1,18 +1,23 @@
-"""Arrow batches to stored keys and rows, column by column; equal, byte for byte, to the codec's own encoding."""
+"""Arrow batches to stored keys and values, column by column; equal, byte for byte, to the codec's own encoding.
+
+Rows of fixed width are laid out by numpy in one array, texts and keys are joined by Arrow: no Python object for each
+row [1 M rows of 20 doubles under four keys: 2.6 s as tuples through `struct`, 0.7 s so].
+"""
 
 from __future__ import annotations
 
-import functools
-import itertools
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fs_spark.errors import SchemaError
+from fs_spark.names import SEQUENCE
 from fs_spark.online.codec import (
     CODES,
     DOUBLES,
@@ -24,11 +29,13 @@ from fs_spark.online.codec import (
     doubles_part,
     key_part,
     row_codec,
-    text_part,
 )
-from fs_spark.online.records import ViewRecord
+from fs_spark.online.records import Loaded, ViewRecord
+from fs_spark.online.values import HEAD
 
 CHUNK_ROWS: Final = 8192
+HELD: Final = "__held"
+"""A column of a batch: false for a key that has no row any more."""
 _ARROW: Final = {
     "double": pa.float64(),
     "float": pa.float32(),
@@ -40,6 +47,7 @@ _ARROW: Final = {
     STRING: pa.string(),
     DOUBLES: pa.list_(pa.float64()),
 }
+_NUMPY: Final = {kind: "u1" if code == "?" else f"<{np.dtype(code).str[1:]}" for kind, code in CODES.items()}
 _DAY_US: Final = 86_400_000_000
 _FIRST_DAY: Final = date.min.toordinal() - date(1970, 1, 1).toordinal()
 _LAST_DAY: Final = date.max.toordinal() - date(1970, 1, 1).toordinal()
@@ -48,6 +56,7 @@ _RANGES: Final = {
     "timestamp": (_FIRST_DAY * _DAY_US, (_LAST_DAY + 1) * _DAY_US - 1),
 }
 """What readers can say of times: Python knows the years 1 to 9999."""
+_NOTHING: Final = pa.scalar(b"", pa.binary())
 
 
 @dataclass(frozen=True)
@@ -65,14 +74,36 @@ class ViewRows:
     delta_version: int
     batches: Iterable[pa.RecordBatch]
 
+    def chunks(self, view: ViewRecord) -> Iterator[Chunk]:
+        """Keys and values on this side, a chunk at a time. Raises  SchemaError"""
+        return chunks(view, self.batches)
+
+    def load(self, view: ViewRecord, write: Callable[[Iterable[Chunk]], Loaded]) -> Loaded:
+        """Hands all chunks to `write`, wherever they are made, and gives the sum of what it says."""
+        return write(self.chunks(view))
+
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some keys and what is stored for them; `without_key` more rows had a null key."""
+    """Some keys and what is stored for them (arrays of binary); `without_key` more rows had a null key."""
 
-    rows: list[tuple[bytes, bytes]]
+    keys: pa.Array
+    values: pa.Array
     without_key: int
     key_types: tuple[str, ...]
+
+    @property
+    def rows(self) -> list[tuple[bytes, bytes]]:
+        return list(zip(self.keys.to_pylist(), self.values.to_pylist(), strict=True))
+
+    def counted(self) -> Loaded:
+        """How much is in it: rows without a value behind the head are tombstones."""
+        keys, values = self.keys.to_pylist(), self.values.to_pylist()
+        gone = sum(len(value) == HEAD.size for value in values)
+        size = sum(map(len, keys)) + sum(map(len, values))
+        crc = zlib.crc32
+        checksum = sum(crc(value, crc(key)) for key, value in zip(keys, values, strict=True))
+        return Loaded(len(keys) - gone, gone, self.without_key, size, checksum, self.key_types)
 
 
 def row_schema(arrow: pa.Schema, columns: Sequence[str]) -> RowSchema:
@@ -86,40 +117,75 @@ def row_schema(arrow: pa.Schema, columns: Sequence[str]) -> RowSchema:
 
 
 def chunks(view: ViewRecord, batches: Iterable[pa.RecordBatch]) -> Iterator[Chunk]:
-    """The batches of a view as stored keys and values, of at most `CHUNK_ROWS` rows at once. Raises  SchemaError"""
-    found = _chunks(view, batches)
-    return _joined(found) if view.boundary is not None else found
+    """The batches of a view as stored keys and values, of at most `CHUNK_ROWS` rows at once.
 
+    Where the record has a boundary, rows of one key that follow each other become one value.
 
-def _chunks(view: ViewRecord, batches: Iterable[pa.RecordBatch]) -> Iterator[Chunk]:
+    Raises  SchemaError
+    """
     codec = row_codec(view.stored)
+    held: tuple[pa.Array, ...] | None = None  # the last key's rows, which may go on in the next piece
+    key_types: tuple[str, ...] = ()
     for batch in batches:
         key_types = _require(view, batch.schema)
         for start in range(0, batch.num_rows, CHUNK_ROWS):
             piece = batch.slice(start, CHUNK_ROWS)
             kept = _with_keys(piece, view.keys)
-            keys = map(b"".join, zip(*(_key_parts(kept.column(k)) for k in view.keys), strict=True))
-            yield Chunk(list(zip(keys, _rows(codec, kept), strict=True)), piece.num_rows - kept.num_rows, key_types)
-
-
-def _joined(found: Iterable[Chunk]) -> Iterator[Chunk]:
-    """Rows of one key that follow each other as one value; the last key waits for the next chunk."""
-    key: bytes | None = None
-    parts: list[bytes] = []
-    key_types: tuple[str, ...] = ()
-    for chunk in found:
-        rows: list[tuple[bytes, bytes]] = []
-        key_types = chunk.key_types
-        for its, row in chunk.rows:
-            if its == key:
-                parts.append(row)
+            without_key = piece.num_rows - kept.num_rows
+            found = (_keys(view, kept), _rows(codec, kept), _sequences(kept))
+            if view.boundary is None:
+                yield _chunk(view, found, None, without_key, key_types)
                 continue
-            if key is not None:
-                rows.append((key, b"".join(parts)))
-            key, parts = its, [row]
-        yield Chunk(rows, chunk.without_key, key_types)
-    if key is not None:
-        yield Chunk([(key, b"".join(parts))], 0, key_types)
+            if held is not None:
+                found = tuple(pa.concat_arrays(pair) for pair in zip(held, found, strict=True))
+            starts = _starts(found[0])
+            last = int(starts[-1]) if len(starts) else 0
+            held = tuple(array.slice(last) for array in found) if len(starts) else None
+            whole = tuple(array.slice(0, last) for array in found)
+            yield _chunk(view, whole, starts[:-1], without_key, key_types)
+    if held is not None:
+        yield _chunk(view, held, np.zeros(1, np.int64), 0, key_types)
+
+
+def _chunk(
+    view: ViewRecord, found: Sequence[pa.Array], starts: np.ndarray | None, without_key: int, key_types: tuple[str, ...]
+) -> Chunk:
+    """Rows with their heads; `starts` are the places where another key begins."""
+    keys, rows, sequences = found
+    if starts is not None and len(starts) < len(keys):
+        ends = np.append(starts[1:], len(keys))
+        keys, sequences = keys.take(pa.array(starts)), sequences.take(pa.array(ends - 1))
+        rows = _rejoined(rows, np.append(starts, len(rows)))
+    heads = np.empty(len(keys), [("version", ">u8"), ("sequence", ">i8")])
+    heads["version"], heads["sequence"] = view.delta_version, sequences.to_numpy(zero_copy_only=False)
+    return Chunk(keys, _joined(_cells(heads), rows), without_key, key_types)
+
+
+def _starts(keys: pa.Array) -> np.ndarray:
+    if not len(keys):
+        return np.zeros(0, np.int64)
+    other = pc.not_equal(keys.slice(1), keys.slice(0, len(keys) - 1)).to_numpy(zero_copy_only=False)
+    return np.flatnonzero(np.append(True, other))
+
+
+def _rejoined(rows: pa.Array, edges: np.ndarray) -> pa.Array:
+    """Runs of rows, which lie one behind the other, as one value each."""
+    rows = pa.concat_arrays([rows])
+    offsets = np.frombuffer(rows.buffers()[1], np.int32, len(rows) + 1, 4 * rows.offset)
+    return pa.Array.from_buffers(
+        pa.binary(), len(edges) - 1, [None, pa.py_buffer(offsets[edges].tobytes()), rows.buffers()[2]]
+    )
+
+
+def _joined(*parts: pa.Array) -> pa.Array:
+    return pc.binary_join_element_wise(*parts, _NOTHING) if len(parts) > 1 else parts[0]
+
+
+def _cells(array: np.ndarray) -> pa.Array:
+    """The items of an array, of any fixed width, as binary."""
+    offsets = np.arange(len(array) + 1, dtype=np.int32) * np.int32(array.dtype.itemsize)
+    data = pa.py_buffer(array.tobytes())
+    return pa.Array.from_buffers(pa.binary(), len(array), [None, pa.py_buffer(offsets.tobytes()), data])
 
 
 def _with_keys(batch: pa.RecordBatch, keys: Sequence[str]) -> pa.RecordBatch:
@@ -132,89 +198,74 @@ def _with_keys(batch: pa.RecordBatch, keys: Sequence[str]) -> pa.RecordBatch:
     return batch.filter(keep)
 
 
-def _rows(codec: RowCodec, batch: pa.RecordBatch) -> Iterable[bytes]:
+def _sequences(batch: pa.RecordBatch) -> pa.Array:
+    if SEQUENCE not in batch.schema.names:
+        return pa.array(np.zeros(batch.num_rows, np.int64))
+    return batch.column(SEQUENCE).cast(pa.int64()).fill_null(0)
+
+
+def _rows(codec: RowCodec, batch: pa.RecordBatch) -> pa.Array:
+    """Each row encoded; nothing for a key that has none any more."""
     schema = codec.schema
     columns = [batch.column(n).cast(_ARROW[t]) for n, t in zip(schema.names, schema.types, strict=True)]
-    fixed = [_numbers(columns[i], schema.types[i]) for i in codec.fixed]
-    for i, numbers in zip(codec.fixed, fixed, strict=True):
-        _require_range(schema.names[i], schema.types[i], numbers)
-    heads = map(codec.head.pack, *_null_bytes(columns), *fixed)
-    if not codec.variable:
-        return heads
-    parts = [
-        _parts(columns[i], text_part) if schema.types[i] == STRING else _double_parts(columns[i])
-        for i in codec.variable
-    ]
-    return map(b"".join, zip(heads, *parts, strict=True))
+    marks = [f"null{i}" for i in range(codec.null_bytes)]
+    fields = [(mark, "u1") for mark in marks] + [(f"c{i}", _NUMPY[schema.types[i]]) for i in codec.fixed]
+    cells = np.zeros(batch.num_rows, np.dtype(fields))
+    for i, column in enumerate(columns):
+        if column.null_count:
+            cells[marks[i >> 3]] |= column.is_null().to_numpy(zero_copy_only=False).astype("u1") << (i & 7)
+    for i in codec.fixed:
+        cells[f"c{i}"] = _numbers(schema.names[i], schema.types[i], columns[i])
+    parts = [_cells(cells)] if cells.dtype.itemsize else []
+    for i in codec.variable:
+        parts += _texts(columns[i]) if schema.types[i] == STRING else [_double_arrays(columns[i])]
+    rows = _joined(*parts)
+    if HELD not in batch.schema.names:
+        return rows
+    return pc.if_else(batch.column(HELD), rows, _NOTHING)
 
 
-def _null_bytes(columns: Sequence[pa.Array]) -> Iterator[Iterable[Any]]:
-    for start in range(0, len(columns), 8):
-        bits = [
-            pc.multiply(pc.is_null(column).cast(pa.uint8()), pa.scalar(1 << i, pa.uint8()))
-            for i, column in enumerate(columns[start : start + 8])
-            if column.null_count
-        ]
-        yield _listed(functools.reduce(pc.add, bits), "B") if bits else itertools.repeat(0)
-
-
-def _numbers(column: pa.Array, kind: str) -> list[Any]:
-    """A column of fixed width as Python numbers, nulls as 0; 15 times as fast as `to_pylist`."""
+def _numbers(name: str, kind: str, column: pa.Array) -> np.ndarray:
+    """A column of fixed width, nulls as 0. Raises  SchemaError for a time that no reader could give back"""
     if kind == "boolean":
         column = column.cast(pa.uint8())
-    elif kind == "timestamp":
-        column = column.cast(pa.int64())
-    elif kind == "date":
-        column = column.cast(pa.int32())
-    return _listed(column.fill_null(0), "B" if kind == "boolean" else CODES[kind])
-
-
-def _require_range(name: str, kind: str, numbers: Sequence[int]) -> None:
-    """Raises SchemaError for a time that no reader could give back."""
-    if kind in _RANGES and numbers and not _RANGES[kind][0] <= min(numbers) <= max(numbers) <= _RANGES[kind][1]:
+    elif kind in _RANGES:
+        column = column.cast(pa.int64() if kind == "timestamp" else pa.int32())
+    if column.null_count:
+        column = column.fill_null(0)
+    found: np.ndarray = column.to_numpy(zero_copy_only=False)
+    if kind in _RANGES and len(found) and not _RANGES[kind][0] <= found.min() <= found.max() <= _RANGES[kind][1]:
         raise SchemaError(
             f"column {name!r} holds a {kind} outside of the years 1 to 9999, which cannot be served.\n"
             f"Hint: leave such rows out of the view, or make them null."
         )
+    return found
 
 
-def _listed(column: pa.Array, code: Any) -> list[Any]:
-    width = column.type.bit_width // 8
-    start = column.offset * width
-    cells = memoryview(column.buffers()[1]).cast("B")[start : start + len(column) * width]
-    return list(cells.cast(code))
+def _texts(column: pa.Array) -> list[pa.Array]:
+    """Lengths and bytes of texts; a null is empty."""
+    body = _plain(column).cast(pa.binary())
+    body = body.fill_null(b"") if body.null_count else body
+    return [_cells(pc.binary_length(body).to_numpy(zero_copy_only=False).astype("<u4")), body]
 
 
-def _parts(column: pa.Array, encode: Callable[[Any], bytes]) -> Iterable[bytes]:
-    """Each value encoded; each distinct value only once."""
-    coded = _plain(column).dictionary_encode()
-    parts = [encode(value) for value in coded.dictionary.to_pylist()]
-    if coded.null_count:
-        parts.append(encode(None))
-    places = _listed(coded.indices.fill_null(len(parts) - 1), "i")
-    return [parts[place] for place in places]
+def _keys(view: ViewRecord, batch: pa.RecordBatch) -> pa.Array:
+    return _joined(*(_key_parts(batch.column(key)) for key in view.keys))
 
 
-def _key_parts(column: pa.Array) -> Iterable[bytes]:
-    if pa.types.is_date32(column.type):
-        return _parts(column.cast(pa.int32()), day_part)
-    return _parts(column, key_part)
+def _key_parts(column: pa.Array) -> pa.Array:
+    """A key column encoded; each distinct value only once."""
+    is_day = pa.types.is_date32(column.type)
+    coded = _plain(column.cast(pa.int32()) if is_day else column).dictionary_encode()
+    encode: Callable[[Any], bytes] = day_part if is_day else key_part
+    return pa.array(map(encode, coded.dictionary.to_pylist()), pa.binary(), size=len(coded.dictionary)).take(
+        coded.indices
+    )
 
 
-def _double_parts(column: pa.Array) -> Iterator[bytes]:
+def _double_arrays(column: pa.Array) -> pa.Array:
     """Each array of doubles encoded."""
-    edges = _listed(column.offsets, "i")
-    values = column.values
-    if values.null_count:
-        for given in column.to_pylist():
-            yield doubles_part(given or ())
-        return
-    cells = memoryview(values.buffers()[1] or b"").cast("B") if len(values) else memoryview(b"")
-    first = values.offset
-    is_null = column.is_null().to_pylist() if column.null_count else itertools.repeat(False)
-    for start, end, missing in zip(edges, edges[1:], is_null):  # noqa: B905  repeat has no end
-        count, at = 0 if missing else end - start, 8 * (first + start)
-        yield count.to_bytes(4, "little") + bytes((count + 7) // 8) + cells[at : at + 8 * count]
+    return pa.array([doubles_part(given or ()) for given in column.to_pylist()], pa.binary())
 
 
 def _plain(column: pa.Array) -> pa.Array:

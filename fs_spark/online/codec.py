@@ -133,13 +133,12 @@ class RowCodec:
             raise self._misfit(f"{len(rows)} rows instead of one")
         return rows[0]
 
-    def decode_rows(self, value: bytes) -> list[tuple[Value, ...]]:
-        """The values of each row that a key holds, oldest first. Raises  SchemaError as `decode` does"""
+    def decode_rows(self, value: bytes, at: int = 0) -> list[tuple[Value, ...]]:
+        """The values of each row that a key holds, oldest first, from a place on. Raises  SchemaError as `decode`"""
         rows: list[tuple[Value, ...]] = []
-        at = 0
         try:
-            if not self.head.size and value:
-                raise ValueError(f"{len(value)} bytes instead of 0")
+            if not self.head.size and len(value) > at:
+                raise ValueError(f"{len(value)} bytes instead of {at}")
             while at < len(value) or not rows:
                 parts = self.head.unpack_from(value, at)
                 at += self.head.size

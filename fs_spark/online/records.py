@@ -6,10 +6,11 @@ import dataclasses
 import functools
 import json
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
-from fs_spark.errors import SchemaError
+from fs_spark.errors import RequestError, SchemaError
 from fs_spark.names import AVAILABLE_TIMESTAMP, EVENT_TIMESTAMP
 from fs_spark.online.codec import RowSchema
 
@@ -17,6 +18,8 @@ TIMES = (EVENT_TIMESTAMP, AVAILABLE_TIMESTAMP)
 LAST_EVENT: Final = "last_event_timestamp"
 VALID_TO: Final = "valid_to"
 DAY_US: Final = 86_400_000_000
+LAYOUT: Final = 2
+"""How values are stored (`values`); a record that says none is of 1, where rows stand without a head."""
 _ALWAYS: Final = ("view", "keys", "delta_version", "features", "schema")
 _PARTS: Final = 24
 """An export is repeated when a part of its reach has passed: after an hour of a day."""
@@ -40,6 +43,7 @@ class ViewRecord:
     from_us   from when on questions are answered as on the table itself
     fresh_us  how far the rows reach: the watermark of states, else the time of the export; the SLA counts from it
     until_us  of states: up to when what becomes due without a new row is held too
+    table     Delta's identity of the table: versions of one that was dropped and made again cannot be compared
 
     Units     microseconds, times since 1970 in UTC
     Raises    SchemaError with every fault
@@ -61,6 +65,7 @@ class ViewRecord:
     from_us: int | None = None
     fresh_us: int | None = None
     until_us: int | None = None
+    table: str | None = None
 
     def __post_init__(self) -> None:
         times = (*TIMES, *self.times)
@@ -139,6 +144,17 @@ class ViewRecord:
             return True
         return _is_soon(self.fresh_us, other.fresh_us, self.sla_us)
 
+    def goes_on_in(self, other: ViewRecord) -> bool:
+        """Whether the other is of the same table, and of no earlier version or moment."""
+        plain, theirs = (dataclasses.replace(one._without_moments(), delta_version=0) for one in (self, other))
+        moments = ((self.from_us, other.from_us), (self.until_us, other.until_us))
+        return (
+            plain == theirs
+            and self.table is not None
+            and self.delta_version <= other.delta_version
+            and all((a is None) == (b is None) and (a is None or b is None or a <= b) for a, b in moments)
+        )
+
     def _without_moments(self) -> ViewRecord:
         """Without what alone differs between two exports of the same rows."""
         return dataclasses.replace(self, from_us=None, fresh_us=None, until_us=None)
@@ -180,12 +196,18 @@ class DemandRecord:
 class ServiceRecord:
     """A service as published. An export writes the same rows for records of which one covers the other.
 
-    Raises  SchemaError for a view twice, or a feature name twice or that is also a key
+    defaults  pairs (name in the answer, what is answered in place of a row that is missing, or of a store that is down)
+    registry  the version of the registry that said which views and versions these are
+
+    Raises  SchemaError for a view twice, a feature name twice or that is also a key, or a default of an unknown name
     """
 
     service: str
     views: tuple[ViewRecord, ...]
     on_demand: tuple[DemandRecord, ...] = ()
+    defaults: tuple[tuple[str, Any], ...] = ()
+    registry: int | None = None
+    layout: int = LAYOUT
 
     def __post_init__(self) -> None:
         names = Counter(self.names)
@@ -193,6 +215,7 @@ class ServiceRecord:
         faults = [f"feature {name!r} is there twice" for name, n in names.items() if n > 1]
         faults += [f"feature {name!r} is also a key" for name in names if name in keys]
         faults += [f"view {v!r} is there twice" for v, n in Counter(v.label for v in self.views).items() if n > 1]
+        faults += [f"default of {name!r}, which is no feature" for name, _ in self.defaults if name not in names]
         if faults:
             raise SchemaError(f"service {self.service!r}: {'; '.join(faults)}.\nHint: give the feature another name.")
 
@@ -204,9 +227,13 @@ class ServiceRecord:
         ]
 
     def is_older_than(self, other: ServiceRecord) -> bool:
-        """Whether it pins an older Delta version of a view that both have, and a newer one of none."""
-        theirs = {view.view: view.delta_version for view in other.views}
-        pairs = [(view.delta_version, theirs[view.view]) for view in self.views if view.view in theirs]
+        """Whether it pins an older Delta version of a view that both have, and a newer one of none; of other views,
+        whether an older registry chose them."""
+        mine = {(view.view, view.table): view.delta_version for view in self.views}
+        theirs = {(view.view, view.table): view.delta_version for view in other.views}
+        if set(theirs) != set(mine) and None not in (self.registry, other.registry):
+            return self.registry < other.registry  # type: ignore[operator]
+        pairs = [(mine[one], theirs[one]) for one in mine if one in theirs]
         return any(own < their for own, their in pairs) and all(own <= their for own, their in pairs)
 
     def covers(self, other: ServiceRecord) -> bool:
@@ -216,42 +243,121 @@ class ServiceRecord:
         a small part of their reach, nor has more than such a part of an SLA passed.
         """
         return (
-            self.service == other.service
-            and self.on_demand == other.on_demand
+            self._plain() == other._plain()
             and len(self.views) == len(other.views)
             and all(mine.covers(theirs) for mine, theirs in zip(self.views, other.views, strict=True))
         )
 
+    def grows_into(self, other: ServiceRecord) -> bool:
+        """Whether rows that are published under this record become those of the other by what changed in its tables."""
+        return (
+            self.layout == LAYOUT
+            and self._plain() == other._plain()
+            and len(self.views) == len(other.views)
+            and all(mine.goes_on_in(theirs) for mine, theirs in zip(self.views, other.views, strict=True))
+        )
+
+    def _plain(self) -> tuple[Any, ...]:
+        return self.service, self.on_demand, self.defaults, self.layout
+
     def to_json(self) -> str:
-        demanded = {"on_demand": [one.to_dict() for one in self.on_demand]} if self.on_demand else {}
+        more: dict[str, Any] = {"layout": self.layout} if self.layout != 1 else {}
+        if self.on_demand:
+            more["on_demand"] = [one.to_dict() for one in self.on_demand]
+        if self.defaults:
+            more["defaults"] = list(map(list, self.defaults))
+        if self.registry is not None:
+            more["registry"] = self.registry
         views = [view.to_dict() for view in self.views]
-        return json.dumps({"service": self.service, "views": views, **demanded}, sort_keys=True)
+        return json.dumps({"service": self.service, "views": views, **more}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> ServiceRecord:
+        """Raises  RequestError for a record of a newer version of fs_spark"""
         fields = json.loads(text)
-        demanded = tuple(map(DemandRecord.from_dict, fields.get("on_demand", ())))
-        return cls(fields["service"], tuple(map(ViewRecord.from_dict, fields["views"])), demanded)
+        layout = fields.get("layout", 1)
+        if layout > LAYOUT:
+            raise RequestError(
+                f"service {fields['service']!r} was published by a newer fs_spark: its values have layout {layout}, "
+                f"this one reads up to {LAYOUT}.\nHint: install that version here, or export with this one."
+            )
+        return cls(
+            fields["service"],
+            tuple(map(ViewRecord.from_dict, fields["views"])),
+            tuple(map(DemandRecord.from_dict, fields.get("on_demand", ()))),
+            tuple((name, value) for name, value in fields.get("defaults", ())),
+            fields.get("registry"),
+            layout,
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Published:
-    """A service as a store holds it: its record, the number of its publication, and its views' key types."""
+    """A service as a store holds it: its record, the number of its publication, and its views' key types.
+
+    `serial` counts the records under which these rows stood, `pushed` says that rows were pushed for it, and `report`
+    is what the export said.
+    """
 
     record: ServiceRecord
     generation: int
     key_types: tuple[tuple[str, ...], ...]
     """Per view, per key column: a type of `codec.KEY_TAGS`; empty when no batch told them."""
+    serial: int = 0
+    pushed: bool = False
+    report: Mapping[str, Any] = field(default_factory=dict)
+    schemas: tuple[RowSchema, ...] = ()
+    """Those of rows that may still be pushed under an earlier record."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was written of a view: keys with rows, tombstones, rows left out since a key was null, bytes.
+
+    `checksum` is the sum of the CRC-32 of each key and its value, modulo 2^64: the same in any order.
+    """
+
+    keys: int = 0
+    gone: int = 0
+    without_key: int = 0
+    size: int = 0
+    checksum: int = 0
+    key_types: tuple[str, ...] = ()
+
+    def __add__(self, other: Loaded) -> Loaded:
+        return Loaded(
+            self.keys + other.keys,
+            self.gone + other.gone,
+            self.without_key + other.without_key,
+            self.size + other.size,
+            (self.checksum + other.checksum) % 2**64,
+            self.key_types or other.key_types,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"keys": self.keys, "gone": self.gone, "bytes": self.size, "checksum": f"{self.checksum:016x}"}
 
 
 @dataclass(frozen=True)
 class PublishReport:
-    """What a publication wrote: keys per view; rows with a null key are left out, because no request can find them.
+    """What a publication wrote, by view; rows with a null key are left out, because no request can find them.
 
     `overtaken` says that a newer publication came meanwhile, which stands, and that nothing was written.
     """
 
     service: str
-    rows: dict[str, int]
-    without_key: dict[str, int]
+    loaded: dict[str, Loaded] = field(default_factory=dict)
+    generation: int | None = None
     overtaken: bool = False
+
+    @property
+    def rows(self) -> dict[str, int]:
+        return {view: one.keys for view, one in self.loaded.items()}
+
+    @property
+    def without_key(self) -> dict[str, int]:
+        return {view: one.without_key for view, one in self.loaded.items()}
+
+    def told(self) -> dict[str, Any]:
+        """What the store keeps of it."""
+        return {view: one.to_dict() for view, one in self.loaded.items()}

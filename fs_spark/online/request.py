@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, Literal, TypeAlias
 
 from fs_spark.errors import FeatureNotFoundError, RequestError, did_you_mean, zone_hint
 from fs_spark.names import EVENT_TIMESTAMP, HIDDEN
-from fs_spark.online.codec import KEY_TAGS, Value, join_key, key_part, row_codec
+from fs_spark.online.codec import KEY_TAGS, RowCodec, RowSchema, Value, join_key, key_part, row_codec
 from fs_spark.online.demanded import Demanded, demanded_of
 from fs_spark.online.records import LAST_EVENT, VALID_TO, Published, ViewRecord
+from fs_spark.online.values import HEAD, order_of, pushed_row, schema_mark
 
 Key: TypeAlias = Mapping[str, object]
 Answer: TypeAlias = dict[str, object]
-Status = Literal["present", "missing", "stale", "beyond"]
-"""Of a view in an answer, from the weakest:
+Status = Literal["present", "missing", "default", "stale", "beyond", "down"]
+"""Of a view in an answer:
 
-missing   no row is usable: the key is unknown, T is before its first row, or its row is past its TTL or its end
-stale     there is a row, but at T the SLA has passed since the watermark (of states) or since the export
+missing   no row is there: the key is unknown, or T is before its first row
+default   the same, and a feature of the view has a default, which is answered
+stale     the row is past its TTL or its end and is not answered; or it is, but at T the view's SLA has passed since the
+          watermark (of states) or since the export
 beyond    of states: T is so late that rows may have become due that are not held; what the last row says is given
+down      the store could not be reached: defaults are answered
 present   all else
 """
 _Row: TypeAlias = tuple[Value, ...]
@@ -29,6 +33,7 @@ _Row: TypeAlias = tuple[Value, ...]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_DAY: Final = date(1970, 1, 1).toordinal()
 STATUS: Final = "status"
+AGE: Final = "age_s"
 
 
 def moment_us(moment: datetime | None) -> int:
@@ -67,7 +72,9 @@ class ViewPlan:
 
     position: int
     record: ViewRecord
-    decode_rows: Callable[[bytes], list[_Row]]
+    decode_rows: Callable[[bytes, int], list[_Row]]
+    head: int
+    """How many bytes stand before the rows of a key."""
     plain: tuple[tuple[str, int], ...]
     converted: tuple[tuple[str, int, Callable[[Value], object]], ...]
     last: int | None
@@ -77,27 +84,57 @@ class ViewPlan:
     since: str | None = None
     status: str | None = None
     """What the view's status is called, where it is asked for."""
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    schemas: Mapping[int, RowSchema] = field(default_factory=dict)
+    """The schemas that pushed rows may have, by their marks."""
 
     def key_of(self, parts: Mapping[str, bytes | None]) -> bytes | None:
         return join_key([parts[column] for column in self.record.asked_by])
 
-    def fill(self, answer: Answer, value: bytes | None, at_us: int) -> None:
+    def fill(self, answer: Answer, value: bytes | None, pushed: bytes | None, at_us: int) -> None:
         """Puts into the answer what the rows of a key say at a moment."""
-        row = None if value is None else self._usable(self.decode_rows(value), at_us)
+        rows: Sequence[_Row] = ()
+        if value is not None and len(value) != self.head:
+            rows = self.decode_rows(value, self.head)
+        if pushed is not None:
+            rows = self._with_pushed(rows, value, pushed)
+        row = self._newest(rows, at_us) if rows else None
+        usable = row if row is None or self._holds(row, at_us) else None
         if self.status is not None:
-            answer[self.status] = self._status(row, at_us)
-        if row is None:
+            self._tell(answer, row, usable, at_us)
+        if usable is None:
+            if row is None:
+                answer.update(self.defaults)
             return
         for name, place in self.plain:
-            answer[name] = row[place]
+            answer[name] = usable[place]
         for name, place, convert in self.converted:
-            answer[name] = convert(row[place])
+            answer[name] = convert(usable[place])
         if self.since is not None:
-            last = row[self.last]  # type: ignore[index]
+            last = usable[self.last]  # type: ignore[index]
             answer[self.since] = None if last is None else (at_us - last) / 1e6  # type: ignore[operator]
 
-    def _usable(self, rows: Sequence[_Row], at_us: int) -> _Row | None:
-        """The newest row that T sees, where it is neither too old nor past its end."""
+    def fill_defaults(self, answer: Answer) -> None:
+        """Puts into the answer what is said while the store is down."""
+        answer.update(self.defaults)
+        if self.status is not None:
+            answer[self.status] = "down"
+
+    def _with_pushed(self, rows: Sequence[_Row], value: bytes | None, pushed: bytes) -> Sequence[_Row]:
+        """The exported rows and, where it is later than the last of them, the pushed one."""
+        order, mark, row = pushed_row(pushed)
+        if rows:
+            event, available = rows[-1][0], rows[-1][1]
+            if event is None or available is None:
+                return rows
+            _, sequence = HEAD.unpack_from(value or b"")
+            if order <= order_of(event, available, sequence):  # type: ignore[arg-type]
+                return rows
+        schema = self.schemas.get(mark)
+        return rows if schema is None else [*rows, _as_now(row_codec(schema), row, self.record.stored)]
+
+    def _newest(self, rows: Sequence[_Row], at_us: int) -> _Row | None:
+        """The newest row that T sees."""
         if self.record.boundary is None:
             return rows[-1]
         latest = at_us if self.record.boundary == "at_or_before" else at_us - 1
@@ -106,11 +143,14 @@ class ViewPlan:
             if event is None:
                 return row
             if available is not None and event <= latest and available <= latest:  # type: ignore[operator]
-                return row if self._holds(row, at_us) else None
+                return row
         return None
 
     def _holds(self, row: _Row, at_us: int) -> bool:
+        """Whether it is neither too old nor past its end."""
         ttl_us = self.record.ttl_us
+        if row[0] is None or self.record.boundary is None:
+            return True
         if ttl_us is not None:
             stands = row[0 if self.last is None else self.last]
             if stands is None or stands < at_us - ttl_us:  # type: ignore[operator]
@@ -118,15 +158,33 @@ class ViewPlan:
         ends = None if self.ends is None else row[self.ends]
         return ends is None or at_us < ends  # type: ignore[operator]
 
-    def _status(self, row: _Row | None, at_us: int) -> Status:
+    def _tell(self, answer: Answer, row: _Row | None, usable: _Row | None, at_us: int) -> None:
+        """The status, the event time of the row that is answered, and the age of the one that is there."""
+        answer[self.status] = self._status(row, usable, at_us)  # type: ignore[index]
+        answer[f"{self.record.prefix}{EVENT_TIMESTAMP}"] = None if usable is None else _time(usable[0])
+        stands = None if row is None else row[0 if self.last is None else self.last]
+        answer[f"{self.record.prefix}{AGE}"] = None if stands is None else (at_us - stands) / 1e6  # type: ignore[operator]
+
+    def _status(self, row: _Row | None, usable: _Row | None, at_us: int) -> Status:
         record = self.record
         if record.until_us is not None and at_us > record.until_us:
             return "beyond"
         if row is None:
-            return "missing"
+            return "default" if self.defaults else "missing"
+        if usable is None:
+            return "stale"
         if record.sla_us is not None and (record.fresh_us is None or at_us - record.fresh_us > record.sla_us):
             return "stale"
         return "present"
+
+
+def _as_now(codec: RowCodec, row: bytes, schema: RowSchema) -> _Row:
+    """A row of an earlier schema: columns that came since are null."""
+    found = codec.decode(row)
+    if codec.schema == schema:
+        return found
+    values = dict(zip(codec.schema.names, found, strict=True))
+    return tuple(values.get(name) for name in schema.names)
 
 
 @dataclass(frozen=True)
@@ -140,6 +198,8 @@ class Plan:
     """Every key column of the service and its type; the type is empty where no stored row told it."""
     views: tuple[ViewPlan, ...]
     demanded: tuple[Demanded, ...] = ()
+    shown: tuple[str, ...] = ()
+    """The features that were asked for."""
     brought: frozenset[str] = frozenset()
     """What features on demand of the service may ask a request for."""
 
@@ -179,8 +239,8 @@ def _plan(published: Published, features: tuple[str, ...] | None, with_times: bo
         tells = view.known is None and view.called in touched  # times and status are of the newest row
         times = with_times and tells and view.called in timed
         plan = _view_plan(
+            published,
             position,
-            view,
             asked,
             with_times=times,
             status=f"{view.prefix}{STATUS}" if tells and status else None,
@@ -188,14 +248,17 @@ def _plan(published: Published, features: tuple[str, ...] | None, with_times: bo
         if plan.plain or plan.converted or plan.since or plan.status:
             plans.append(plan)
         about |= dict.fromkeys([f"{view.prefix}{EVENT_TIMESTAMP}"] if times else [])
-        about |= dict.fromkeys([plan.status] if plan.status is not None else [])
+        if plan.status is not None:
+            about |= dict.fromkeys([plan.status, f"{view.prefix}{EVENT_TIMESTAMP}", f"{view.prefix}{AGE}"])
     brought = frozenset(column for one in record.on_demand for _, column in one.brought)
-    return Plan(record.service, {**shown, **about}, key_types, tuple(plans), demanded, brought)
+    return Plan(record.service, {**shown, **about}, key_types, tuple(plans), demanded, tuple(shown), brought)
 
 
 def _view_plan(
-    position: int, view: ViewRecord, asked: Mapping[str, None], *, with_times: bool, status: str | None
+    published: Published, position: int, asked: Mapping[str, None], *, with_times: bool, status: str | None
 ) -> ViewPlan:
+    view = published.record.views[position]
+    defaults = {name: value for name, value in published.record.defaults if name in view.outputs and name in asked}
     place = {
         column: (i, kind) for i, (column, kind) in enumerate(zip(view.stored.names, view.stored.types, strict=True))
     }
@@ -206,12 +269,15 @@ def _view_plan(
         position,
         view,
         row_codec(view.stored).decode_rows,
+        HEAD.size if published.record.layout > 1 else 0,
         tuple((name, i) for name, i, kind in pairs if kind not in _PYTHON),
         tuple((name, i, _PYTHON[kind]) for name, i, kind in pairs if kind in _PYTHON),
         place[LAST_EVENT][0] if LAST_EVENT in view.times else None,
         place[VALID_TO][0] if VALID_TO in view.times else None,
         view.since if view.since in asked else None,
         status,
+        defaults,
+        {schema_mark(schema): schema for schema in (*published.schemas, view.stored)},
     )
 
 

@@ -1,9 +1,10 @@
 """The online store in one SQLite file, the writer's side: a service is replaced at once.
 
-`services` holds each service's record as JSON and its generation, `views` what its rows taught about the keys; a table
-of rows belongs to one view of one generation of one service, so that two services may pin different versions of a view.
+`services` holds each service's record as JSON, its generation, its serial and what the export said; `views` what its
+rows taught about the keys; a table of rows belongs to one view of one generation of one service, so that two services
+may pin different versions of a view; `pushed` holds rows that are newer than what was exported, until they expire.
 A publication writes new tables beside the old, drops the old and commits: readers (WAL) see the old or the new, and a
-killed writer leaves the old.
+killed writer leaves the old. An update changes single rows in one transaction too.
 
 Rows lie in tables with a rowid and pages of 16 KiB: of with and without rowid, 4 and 16 KiB, the only one above 100,000
 inserts/s for rows of 120 doubles in random key order (the others 32,000 to 67,000) [400,000 rows].
@@ -11,25 +12,57 @@ inserts/s for rows of 120 doubles in random key order (the others 32,000 to 67,0
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
-from collections.abc import Iterable
-from contextlib import closing
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from fs_spark.errors import RequestError, SchemaError, SetupError, TableConflictError
-from fs_spark.online.batches import ViewRows, chunks
-from fs_spark.online.records import PublishReport, ServiceRecord, ViewRecord
-from fs_spark.online.sqlite_source import APPLICATION_ID, FORMAT, is_marked, open_read_only, rows_table
+from fs_spark.errors import OnlineStoreError, RequestError, SchemaError, SetupError, TableConflictError
+from fs_spark.online.protocol import Pushed, TableRows, is_overtaken, load_all
+from fs_spark.online.records import Loaded, Published, PublishReport, ServiceRecord, ViewRecord
+from fs_spark.online.sqlite_source import (
+    APPLICATION_ID,
+    FORMAT,
+    format_of,
+    is_published,
+    load_published,
+    open_async_source,
+    open_read_only,
+    open_source,
+    rows_table,
+    sqlite_path,
+)
+from fs_spark.online.values import HEAD, ORDER
+
+if TYPE_CHECKING:
+    from fs_spark.online.batches import Chunk
+
+__all__ = ["SqliteOnline", "is_published", "open_async_source", "open_source", "open_store"]
 
 _TABLES: Final = (
-    "CREATE TABLE IF NOT EXISTS services(service TEXT PRIMARY KEY, generation INTEGER NOT NULL, record TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS services(service TEXT PRIMARY KEY, generation INTEGER NOT NULL, record TEXT NOT NULL, "
+    "serial INTEGER NOT NULL DEFAULT 0, pushed INTEGER NOT NULL DEFAULT 0, report TEXT NOT NULL DEFAULT '{}')",
     "CREATE TABLE IF NOT EXISTS views(service TEXT NOT NULL, position INTEGER NOT NULL, key_types TEXT NOT NULL, "
     "PRIMARY KEY(service, position))",
+    "CREATE TABLE IF NOT EXISTS pushed(service TEXT NOT NULL, label TEXT NOT NULL, key BLOB NOT NULL, "
+    "value BLOB NOT NULL, expires_us INTEGER NOT NULL, PRIMARY KEY(service, label, key))",
     f"PRAGMA application_id={APPLICATION_ID}",
     f"PRAGMA user_version={FORMAT}",
 )
+_SINCE_1: Final = (
+    "ALTER TABLE services ADD COLUMN serial INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE services ADD COLUMN pushed INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE services ADD COLUMN report TEXT NOT NULL DEFAULT '{}'",
+)
+"""What a file of format 1 lacks."""
+
+
+def open_store(url: str, *, mode: int = 0o600) -> SqliteOnline:
+    return SqliteOnline(sqlite_path(url), mode=mode)
 
 
 class SqliteOnline:
@@ -40,21 +73,21 @@ class SqliteOnline:
         self._mode = mode
         self._busy_timeout_s = busy_timeout_s
 
-    def published(self, service: str) -> tuple[int, str] | None:
-        """The number and the record of the publication that readers get now."""
+    def published(self, service: str) -> Published | None:
+        """What readers get now."""
         try:
             connection = open_read_only(self.path, timeout_s=self._busy_timeout_s)
         except RequestError:  # no file or nothing in it; `publish` tells what is wrong with any other
             return None
         with closing(connection):
-            return _published(connection, service)
+            return load_published(connection, service)
 
     def is_current(self, record: ServiceRecord) -> bool:
         """Whether readers get what an export under this record would give them, Delta versions included."""
         found = self.published(record.service)
-        return found is not None and ServiceRecord.from_json(found[1]).covers(record)
+        return found is not None and found.record.covers(record)
 
-    def publish(self, service: ServiceRecord, tables: Iterable[ViewRows], *, seen: int | None = None) -> PublishReport:
+    def publish(self, record: ServiceRecord, tables: Iterable[TableRows], *, seen: int | None = None) -> PublishReport:
         """Replaces a service and the rows of all its views in one transaction.
 
         `seen` is the number of the publication that was there when this one began (0: none). Where another came since
@@ -62,28 +95,95 @@ class SqliteOnline:
 
         Needs   one `ViewRows` for each view of the record, in any order; read one after the other, a chunk at a time
         Raises  SchemaError when one is missing or does not fit its record, or two rows have one key;
-                TableConflictError when another writer holds the file. Readers then keep what they had
+                TableConflictError when another writer holds the file; OnlineStoreError when the disk is full. Readers
+                then keep what they had
         """
+        with self._writing() as connection:
+            if is_overtaken(load_published(connection, record.service), record, seen):
+                return PublishReport(record.service, overtaken=True)
+            return _replace(connection, record, tables)
+
+    def update(
+        self, record: ServiceRecord, tables: Iterable[TableRows], *, based_on: Published
+    ) -> PublishReport | None:
+        """Changes single keys of a publication, in one transaction; None where another generation came meanwhile."""
+        with self._writing() as connection:
+            found = load_published(connection, record.service)
+            if found is None or found.generation != based_on.generation:
+                return None
+
+            def load(position: int, table: TableRows) -> Loaded:
+                rows = rows_table(found.generation, position)
+                return _upsert(connection, rows, table.chunks(record.views[position]))
+
+            loaded = load_all(record, tables, load, all_of=False)
+            if not record.is_older_than(found.record):
+                _record(connection, record, found.generation, loaded, found.serial + 1, pushed=found.pushed)
+            return PublishReport(record.service, loaded, found.generation)
+
+    def push(self, published: Published, rows: Sequence[Pushed], *, expires_s: float) -> int:
+        """Adds rows that stand until they expire, where no later one of their key does; gives how many stood."""
+        now_us = time.time_ns() // 1000
+        expires_us, service = now_us + round(expires_s * 1e6), published.record.service
+        upsert = (
+            "INSERT INTO pushed VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value, "
+            "expires_us = excluded.expires_us WHERE pushed.expires_us <= ? "
+            f"OR substr(excluded.value, 1, {ORDER.size}) > substr(pushed.value, 1, {ORDER.size})"
+        )
+        with self._writing() as connection:
+            connection.execute("DELETE FROM pushed WHERE expires_us <= ?", (now_us,))
+            counted = connection.executemany(
+                upsert, [(service, one.label, one.key, one.value, expires_us, now_us) for one in rows]
+            ).rowcount
+            connection.execute(
+                "UPDATE services SET pushed = 1, serial = serial + 1 WHERE service = ? AND pushed = 0", (service,)
+            )
+        return counted
+
+    def keys_of(self, published: Published, position: int) -> Iterator[Sequence[bytes]]:
+        """All keys of a view that are stored with rows."""
+        with closing(open_read_only(self.path, timeout_s=self._busy_timeout_s)) as connection:
+            head = HEAD.size if published.record.layout > 1 else -1
+            table = rows_table(published.generation, position)
+            cursor = connection.execute(f"SELECT key FROM {table} WHERE length(value) > {head}")
+            while some := cursor.fetchmany(8192):
+                yield [row[0] for row in some]
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, which is undone where anything fails."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._create()
         try:
             with closing(sqlite3.connect(self.path, timeout=self._busy_timeout_s, isolation_level=None)) as connection:
                 self._prepare(connection)
                 connection.execute("BEGIN IMMEDIATE")  # closing without COMMIT undoes everything
-                if seen is not None and _is_overtaken(connection, service, seen):
-                    return PublishReport(service.service, {}, {}, overtaken=True)
-                report = _replace(connection, service, tables)
+                if connection.execute("PRAGMA user_version").fetchone()[0] == 1:
+                    for statement in _SINCE_1:
+                        connection.execute(statement)
+                for statement in _TABLES:
+                    connection.execute(statement)
+                yield connection
                 connection.execute("COMMIT")
                 connection.execute("PRAGMA busy_timeout=200")  # readers that hold the WAL longer leave it to the next
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.OperationalError as fault:
-            if fault.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                raise
-            raise TableConflictError(
-                f"{self.path} was held by another writer for {self._busy_timeout_s:g} s.\n"
-                f"Hint: one export at a time; try again when the other has ended."
-            ) from fault
-        return report
+            code = fault.sqlite_errorcode & 0xFF
+            if code == sqlite3.SQLITE_BUSY:
+                raise TableConflictError(
+                    f"{self.path} was held by another writer for {self._busy_timeout_s:g} s.\n"
+                    f"Hint: one export at a time; try again when the other has ended."
+                ) from fault
+            if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY):
+                raise OnlineStoreError(
+                    f"{self.path} cannot be written: {fault}. What was published stands.\n"
+                    f"Hint: an export needs room for the rows of before and for the new ones, twice; make room, or "
+                    f"name another file in `online`."
+                ) from fault
+            raise
 
     def _create(self) -> None:
         """Makes the file for its owner alone, or for whom `mode` says; SQLite's files beside it get the same mode."""
@@ -101,7 +201,7 @@ class SqliteOnline:
             os.close(new)
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        is_marked(connection, self.path)
+        format_of(connection, self.path)
         connection.execute("PRAGMA page_size=16384")
         connection.execute("PRAGMA cache_size=-65536")  # 64 MiB; what a publication needs beyond it spills to the WAL
         connection.execute("PRAGMA synchronous=FULL")
@@ -110,53 +210,54 @@ class SqliteOnline:
             raise SetupError(f"{self.path} cannot have a WAL.\nHint: put the online store on a local disk.")
 
 
-def _published(connection: sqlite3.Connection, service: str) -> tuple[int, str] | None:
-    select = "SELECT generation, record FROM services WHERE service = ?"
-    found: tuple[int, str] | None = connection.execute(select, (service,)).fetchone()
-    return found
-
-
-def _is_overtaken(connection: sqlite3.Connection, service: ServiceRecord, seen: int) -> bool:
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'services'").fetchone() is None:
-        return False
-    found = _published(connection, service.service)
-    if found is None or found[0] == seen:
-        return False
-    record = ServiceRecord.from_json(found[1])
-    return record.covers(service) or service.is_older_than(record)
-
-
-def _replace(connection: sqlite3.Connection, service: ServiceRecord, tables: Iterable[ViewRows]) -> PublishReport:
-    for statement in _TABLES:
-        connection.execute(statement)
+def _replace(connection: sqlite3.Connection, service: ServiceRecord, tables: Iterable[TableRows]) -> PublishReport:
     name = service.service
     (generation,) = connection.execute("SELECT coalesce(max(generation), 0) + 1 FROM services").fetchone()
-    select = "SELECT generation, position FROM services JOIN views USING (service) WHERE service = ?"
+    select = "SELECT generation, position, serial FROM services JOIN views USING (service) WHERE service = ?"
     old = connection.execute(select, (name,)).fetchall()
+    loaded = load_all(
+        service, tables, lambda at, table: _write(connection, service.views[at], generation, at, table), all_of=True
+    )
     connection.execute("DELETE FROM views WHERE service = ?", (name,))
-    report = PublishReport(name, {}, {})
-    for table in tables:
-        position = _position(service, table)
-        if table.view in report.rows:
-            raise SchemaError(f"service {name!r}: the rows of view {table.view!r} were given twice.")
-        key_types = _write(connection, rows_table(generation, position), service.views[position], table, report)
-        connection.execute("INSERT INTO views VALUES (?, ?, ?)", (name, position, " ".join(key_types)))
-    missing = [view.label for view in service.views if view.label not in report.rows]
-    if missing:
-        raise SchemaError(f"service {name!r}: no rows were given for {', '.join(missing)}.")
-    for place in old:
-        connection.execute(f"DROP TABLE {rows_table(*place)}")
-    connection.execute("INSERT OR REPLACE INTO services VALUES (?, ?, ?)", (name, generation, service.to_json()))
-    return report
+    for before, position, _ in old:
+        connection.execute(f"DROP TABLE {rows_table(before, position)}")
+    has_pushed = connection.execute("SELECT 1 FROM pushed WHERE service = ? LIMIT 1", (name,)).fetchone() is not None
+    _record(connection, service, generation, loaded, max((row[2] for row in old), default=0) + 1, pushed=has_pushed)
+    return PublishReport(name, loaded, generation)
+
+
+def _record(
+    connection: sqlite3.Connection,
+    service: ServiceRecord,
+    generation: int,
+    loaded: dict[str, Loaded],
+    serial: int,
+    *,
+    pushed: bool,
+) -> None:
+    """Says under which record the rows of a generation stand."""
+    report = json.dumps({view: one.to_dict() for view, one in loaded.items()}, sort_keys=True)
+    connection.execute(
+        "INSERT OR REPLACE INTO services(service, generation, record, serial, pushed, report) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        (service.service, generation, service.to_json(), serial, int(pushed), report),
+    )
+    for position, view in enumerate(service.views):
+        types = " ".join(loaded[view.label].key_types) if view.label in loaded else ""
+        connection.execute(
+            "INSERT INTO views VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET key_types = excluded.key_types "
+            "WHERE excluded.key_types != ''",
+            (service.service, position, types),
+        )
 
 
 def _write(
-    connection: sqlite3.Connection, rows: str, view: ViewRecord, table: ViewRows, report: PublishReport
-) -> tuple[str, ...]:
+    connection: sqlite3.Connection, view: ViewRecord, generation: int, position: int, table: TableRows
+) -> Loaded:
+    rows = rows_table(generation, position)
     connection.execute(f"CREATE TABLE {rows}(key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL)")
-    report.rows[view.label] = report.without_key[view.label] = 0
-    key_types: tuple[str, ...] = ()
-    for chunk in chunks(view, table.batches):
+    loaded = Loaded()
+    for chunk in table.chunks(view):
         try:
             connection.executemany(f"INSERT INTO {rows} VALUES (?, ?)", chunk.rows)
         except sqlite3.IntegrityError as fault:
@@ -164,22 +265,18 @@ def _write(
                 f"view {view.label!r}: two rows have the same {', '.join(view.keys)}.\n"
                 f"Hint: publish the newest row of each key only, or rows of one key one behind the other."
             ) from fault
-        report.rows[view.label] += len(chunk.rows)
-        report.without_key[view.label] += chunk.without_key
-        key_types = chunk.key_types
-    return key_types
+        loaded += chunk.counted()
+    return loaded
 
 
-def _position(service: ServiceRecord, table: ViewRows) -> int:
-    """The place in the service of the view that these rows are of. Raises  SchemaError when they are of none"""
-    for position, view in enumerate(service.views):
-        if view.label == table.view:
-            for what in ("keys", "schema", "delta_version"):
-                recorded, found = getattr(view, what), getattr(table, what)
-                if recorded != found:
-                    raise SchemaError(
-                        f"service {service.service!r}, view {view.label!r}: the record has {what} {recorded}, "
-                        f"the rows have {found}.\nHint: make the record and the rows from one plan."
-                    )
-            return position
-    raise SchemaError(f"service {service.service!r} has no view {table.view!r}.")
+def _upsert(connection: sqlite3.Connection, rows: str, chunks: Iterable[Chunk]) -> Loaded:
+    """Values of later Delta versions in place of earlier ones; the first eight bytes are that version."""
+    statement = (
+        f"INSERT INTO {rows} VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value "
+        f"WHERE substr(excluded.value, 1, 8) >= substr({rows}.value, 1, 8)"
+    )
+    loaded = Loaded()
+    for chunk in chunks:
+        connection.executemany(statement, chunk.rows)
+        loaded += chunk.counted()
+    return loaded

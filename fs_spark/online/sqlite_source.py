@@ -1,9 +1,12 @@
-"""The online SQLite file as readers see it: its marks, its tables, and consistent snapshots of it."""
+"""The online SQLite file as readers see it: its marks, its tables, and consistent reads of it."""
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,12 +16,29 @@ from typing import Final
 from urllib.parse import quote
 
 from fs_spark.errors import RequestError
+from fs_spark.online.protocol import Found, Wanted
 from fs_spark.online.records import Published, ServiceRecord
+from fs_spark.online.threaded import ThreadedSource
 
 APPLICATION_ID: Final = 0x66735F31
-FORMAT: Final = 1
+FORMAT: Final = 2
 KEYS_PER_STATEMENT: Final = 500
 _EXPORT_HINT: Final = "Hint: run `fs-spark export` first, or check the online URL."
+_CHECK: Final = -1
+"""Where the place of a view stands: the row says which publication is in force."""
+
+
+def sqlite_path(url: str) -> Path:
+    """The file that a ``sqlite:///`` URL names, as an absolute path. Raises  RequestError"""
+    scheme, _, rest = url.partition("://")
+    if scheme != "sqlite":
+        raise RequestError(f"{url!r} is no SQLite URL.\nHint: it looks like sqlite:///online.db.")
+    if len(rest) < 2 or not rest.startswith("/") or rest == "/:memory:":
+        raise RequestError(
+            f"'sqlite://{rest}' names no file.\n"
+            f"Hint: three slashes before a relative path (sqlite:///online.db), four before an absolute one."
+        )
+    return Path(rest[1:]).absolute()
 
 
 def rows_table(generation: int, position: int) -> str:
@@ -26,10 +46,10 @@ def rows_table(generation: int, position: int) -> str:
     return f"rows_{generation}_{position}"
 
 
-def is_marked(connection: sqlite3.Connection, path: Path) -> bool:
-    """Whether the file is an online store; False for an empty database.
+def format_of(connection: sqlite3.Connection, path: Path) -> int:
+    """The format of an online store; 0 for an empty database.
 
-    Raises  RequestError for a file of something else, or of another format
+    Raises  RequestError for a file of something else, or of a newer format
     """
     try:
         (mark,) = connection.execute("PRAGMA application_id").fetchone()
@@ -39,15 +59,16 @@ def is_marked(connection: sqlite3.Connection, path: Path) -> bool:
         if isinstance(fault, sqlite3.OperationalError):
             raise
         raise RequestError(f"{path} is not a SQLite file: {fault}.\nHint: check the online URL.") from fault
-    if mark == APPLICATION_ID and version == FORMAT:
-        return True
+    if mark == APPLICATION_ID and 1 <= version <= FORMAT:
+        return int(version)
     if mark == APPLICATION_ID:
         raise RequestError(
-            f"{path} has format {version}, this fs_spark reads {FORMAT}.\nHint: remove the file and export again."
+            f"{path} has format {version}, this fs_spark reads up to {FORMAT}.\n"
+            f"Hint: install the newer fs_spark here too, or remove the file and export again."
         )
     if tables:
         raise RequestError(f"{path} is a SQLite file, but not an online store.\nHint: check the online URL.")
-    return False
+    return 0
 
 
 def open_read_only(path: Path, *, timeout_s: float = 5.0) -> sqlite3.Connection:
@@ -57,7 +78,7 @@ def open_read_only(path: Path, *, timeout_s: float = 5.0) -> sqlite3.Connection:
     uri = f"file:{quote(str(path))}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, timeout=timeout_s, isolation_level=None, check_same_thread=False)
     try:
-        marked = is_marked(connection, path)
+        found = format_of(connection, path)
     except sqlite3.OperationalError as fault:
         connection.close()
         raise RequestError(
@@ -67,45 +88,39 @@ def open_read_only(path: Path, *, timeout_s: float = 5.0) -> sqlite3.Connection:
     except RequestError:
         connection.close()
         raise
-    if not marked:
+    if not found:
         connection.close()
         raise RequestError(f"{path} holds no published service yet.\n{_EXPORT_HINT}")
     return connection
 
 
-@dataclass
-class SqliteSnapshot:
-    """One state of the file, whatever is published meanwhile."""
+def load_published(connection: sqlite3.Connection, service: str) -> Published | None:
+    """What is published under a name now."""
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(services)")}
+    if not columns:
+        return None
+    told = "serial, pushed, report" if "serial" in columns else "0, 0, '{}'"  # a file of format 1
+    select = f"SELECT generation, record, {told} FROM services WHERE service = ?"
+    row = connection.execute(select, (service,)).fetchone()
+    if row is None:
+        return None
+    generation, record, serial, pushed, report = row
+    select = "SELECT key_types FROM views WHERE service = ? ORDER BY position"
+    key_types = tuple(tuple(row[0].split()) for row in connection.execute(select, (service,)))
+    found = ServiceRecord.from_json(record)
+    return Published(found, generation, key_types, serial, bool(pushed), json.loads(report))
 
-    _connection: sqlite3.Connection
-    _known: dict[str, Published]
 
-    def published(self, service: str) -> Published | None:
-        select = "SELECT generation FROM services WHERE service = ?"
-        row = self._connection.execute(select, (service,)).fetchone()
-        if row is None:
-            return None
-        known = self._known.get(service)
-        if known is None or known.generation != row[0]:
-            known = self._known[service] = self._load(service)
-        return known
-
-    def _load(self, service: str) -> Published:
-        select = "SELECT generation, record FROM services WHERE service = ?"
-        generation, record = self._connection.execute(select, (service,)).fetchone()
-        select = "SELECT key_types FROM views WHERE service = ? ORDER BY position"
-        key_types = tuple(tuple(row[0].split()) for row in self._connection.execute(select, (service,)))
-        return Published(ServiceRecord.from_json(record), generation, key_types)
-
-    def rows(self, published: Published, position: int, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """The stored rows of those keys that the view has."""
-        found: dict[bytes, bytes] = {}
-        table = rows_table(published.generation, position)
-        for start in range(0, len(keys), KEYS_PER_STATEMENT):
-            some = keys[start : start + KEYS_PER_STATEMENT]
-            select = f"SELECT key, value FROM {table} WHERE key IN ({','.join('?' * len(some))})"
-            found.update(self._connection.execute(select, some).fetchall())
-        return found
+@functools.lru_cache(maxsize=256)
+def _statement(published: Published, wanted: tuple[tuple[int, int], ...]) -> str:
+    """One statement, and so one state of the file: which publication is in force, and the rows."""
+    serial = "serial" if published.serial else "0"
+    parts = [f"SELECT {_CHECK}, generation, {serial} FROM services WHERE service = ?"]
+    for position, count in wanted:
+        if count:
+            table = rows_table(published.generation, position)
+            parts.append(f"SELECT {position}, key, value FROM {table} WHERE key IN ({','.join('?' * count)})")
+    return " UNION ALL ".join(parts)
 
 
 @dataclass
@@ -129,14 +144,75 @@ class SqliteSource:
         with self._connection() as connection:
             return [row[0] for row in connection.execute("SELECT service FROM services ORDER BY service")]
 
-    @contextmanager
-    def snapshot(self) -> Iterator[SqliteSnapshot]:
+    def published(self, service: str) -> Published | None:
+        """What is published under a name; what was found before, until `rows` says that it is not in force."""
+        known = self._known.get(service)
+        if known is None:
+            with self._connection() as connection:
+                known = load_published(connection, service)
+            if known is not None:
+                self._known[service] = known
+        return known
+
+    def rows(self, published: Published, wanted: Wanted) -> list[Found] | None:
+        """For each wanted view what is stored; None where the publication is not in force any more."""
+        name = published.record.service
         with self._connection() as connection:
-            connection.execute("BEGIN")
             try:
-                yield SqliteSnapshot(connection, self._known)
-            finally:
-                connection.execute("ROLLBACK")
+                if sum(len(keys) for _, keys in wanted) <= KEYS_PER_STATEMENT and not published.pushed:
+                    found = self._at_once(connection, published, wanted)
+                else:
+                    found = self._in_transaction(connection, published, wanted)
+            except sqlite3.OperationalError as fault:
+                if "no such table" not in str(fault):
+                    raise
+                found = None
+        if found is None:
+            self._known.pop(name, None)
+        return found
+
+    def _at_once(self, connection: sqlite3.Connection, published: Published, wanted: Wanted) -> list[Found] | None:
+        counts = tuple((position, len(keys)) for position, keys in wanted)
+        asked: list[object] = [published.record.service]
+        for _, keys in wanted:
+            asked += keys
+        told = connection.execute(_statement(published, counts), asked).fetchall()
+        if not told or told[0] != (_CHECK, published.generation, published.serial):
+            return None
+        rows: dict[int, dict[bytes, bytes]] = {position: {} for position, _ in wanted}
+        for position, key, value in told[1:]:
+            rows[position][key] = value
+        return [Found(rows[position], {}) for position, _ in wanted]
+
+    def _in_transaction(
+        self, connection: sqlite3.Connection, published: Published, wanted: Wanted
+    ) -> list[Found] | None:
+        connection.execute("BEGIN")
+        try:
+            if self._at_once(connection, published, ()) is None:
+                return None
+            return [self._found(connection, published, position, keys) for position, keys in wanted]
+        finally:
+            connection.execute("ROLLBACK")
+
+    def _found(
+        self, connection: sqlite3.Connection, published: Published, position: int, keys: Sequence[bytes]
+    ) -> Found:
+        found = Found({}, {})
+        table, label = rows_table(published.generation, position), published.record.views[position].label
+        for start in range(0, len(keys), KEYS_PER_STATEMENT):
+            some = keys[start : start + KEYS_PER_STATEMENT]
+            marks = ",".join("?" * len(some))
+            found.rows.update(  # type: ignore[attr-defined]
+                connection.execute(f"SELECT key, value FROM {table} WHERE key IN ({marks})", some).fetchall()
+            )
+            if published.pushed:
+                select = f"SELECT key, value FROM pushed WHERE service = ? AND label = ? AND key IN ({marks}) "
+                asked = (published.record.service, label, *some, time.time_ns() // 1000)
+                found.pushed.update(  # type: ignore[attr-defined]
+                    connection.execute(select + "AND expires_us > ?", asked).fetchall()
+                )
+        return found
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -164,3 +240,17 @@ class SqliteSource:
                 self._idle.pop().close()
             except IndexError:
                 return
+
+
+def open_source(url: str) -> SqliteSource:
+    return SqliteSource(sqlite_path(url))
+
+
+def open_async_source(url: str) -> ThreadedSource:
+    return ThreadedSource(open_source(url))
+
+
+def is_published(url: str) -> bool:
+    """Whether there is a file with something in it."""
+    path = sqlite_path(url)
+    return path.is_file() and path.stat().st_size > 0

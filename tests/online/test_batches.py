@@ -14,6 +14,7 @@ from fs_spark.online import batches
 from fs_spark.online.batches import chunks, row_schema
 from fs_spark.online.codec import RowSchema, Value, encode_key, row_codec
 from fs_spark.online.records import ViewRecord
+from fs_spark.online.values import head
 
 UTC_MICROS = pa.timestamp("us", "UTC")
 ARROW = {
@@ -68,14 +69,9 @@ def test_in_bulk_as_one_by_one(case: tuple[RowSchema, list[list[Value]]], start:
 
     rows = list(zip(*columns, strict=True))[start:]
     codec = row_codec(view.stored)
-    wanted = [(encode_key(row[:2]), codec.encode(row[2:])) for row in rows if None not in row[:2]]
+    wanted = [(encode_key(row[:2]), head(1) + codec.encode(row[2:])) for row in rows if None not in row[:2]]
     assert [pair for chunk in found for pair in chunk.rows] == wanted
     assert sum(chunk.without_key for chunk in found) == len(rows) - len(wanted)
-
-
-def test_a_slice_is_read_from_its_offset() -> None:
-    """Most compute functions return arrays without an offset, but none promises it."""
-    assert batches._listed(pa.array([1, 2, 3, 4], pa.int32()).slice(1, 2), "i") == [2, 3]
 
 
 def batch_of(**columns: pa.Array) -> pa.RecordBatch:
@@ -106,7 +102,7 @@ def test_texts_of_any_arrow_kind_and_narrow_integers_are_the_same() -> None:
         note=texts.cast(pa.large_string()),
     )
     (a,), (b,) = chunks(view, [plain]), chunks(view, [other])
-    assert a == b
+    assert a.rows == b.rows
     assert a.key_types == ("string", "integer")
 
 
@@ -115,7 +111,7 @@ def test_static_times_may_be_untyped_nulls() -> None:
         {"die_x": pa.array([1]), "event_timestamp": pa.nulls(1), "available_timestamp": pa.nulls(1)}
     )
     (chunk,) = chunks(view_of(RowSchema((), ()), ("die_x",)), [batch])
-    assert row_codec(view_of(RowSchema((), ())).stored).decode(chunk.rows[0][1]) == (None, None)
+    assert row_codec(view_of(RowSchema((), ())).stored).decode(chunk.rows[0][1][16:]) == (None, None)
 
 
 def test_rows_that_do_not_fit_are_told_all_at_once() -> None:

@@ -57,7 +57,7 @@ def test_held_rows_answer_as_all_rows(spark: SparkSession, tmp_path: Path, bound
         frame.where("x IS NOT NULL") if known else frame, keys=["k"], columns=["x"], times=["valid_to"],
         boundary=boundary, cut_us=EXPORTED,
     )  # fmt: skip
-    assert held.columns == ["k", "event_timestamp", "available_timestamp", "x", "valid_to"]
+    assert held.columns == ["k", "event_timestamp", "available_timestamp", "sequence", "x", "valid_to"]
     view = ViewRecord(
         "v__v1.0", ("k",), 1, (("x", "x"),), RowSchema(("x",), ("double",)), known=known, boundary=boundary,
         times=("valid_to",), ttl_us=TTL, sla_us=SLA, from_us=EXPORTED, fresh_us=EXPORTED,

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fs_spark.errors import FeatureNotFoundError, RequestError, SchemaError, SetupError
+from fs_spark.errors import FeatureNotFoundError, RequestError, SchemaError
 from fs_spark.online import OnlineReader, open_online
 from fs_spark.online.codec import RowSchema
-from fs_spark.online.reader import sqlite_path
 from fs_spark.online.records import ServiceRecord, ViewRecord
 from fs_spark.online.sqlite import SqliteOnline
+from fs_spark.online.sqlite_source import sqlite_path
 from tests.online.samples import DEVICE, DIES, LOTS, at_version, few_rows, lot_batch, many_dies, rows_of
 
 ONE = {"lot_id": "L1", "wafer_id": "W1", "die_x": 0, "die_y": 0}
@@ -190,8 +190,8 @@ def test_a_missing_file_is_told_and_not_made(tmp_path: Path) -> None:
 
 def test_a_file_of_another_format_is_refused(path: Path, tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version=2")
-    with pytest.raises(RequestError, match="has format 2, this fs_spark reads 1"):
+        connection.execute("PRAGMA user_version=3")
+    with pytest.raises(RequestError, match="has format 3, this fs_spark reads up to 2"):
         open_online(f"sqlite:///{path}")
     (tmp_path / "text.db").write_text("no database" * 100)
     with pytest.raises(RequestError, match="not a SQLite file"):
@@ -214,11 +214,6 @@ def test_three_slashes_are_relative_and_four_absolute(
 def test_a_url_without_a_file_is_refused(url: str) -> None:
     with pytest.raises(RequestError, match=r"Hint: .*sqlite:///online\.db"):
         open_online(url)
-
-
-def test_redis_is_not_there_yet() -> None:
-    with pytest.raises(SetupError, match="no Redis backend"):
-        open_online("redis://localhost:6379/0")
 
 
 def test_the_reader_cannot_write(reader: OnlineReader) -> None:

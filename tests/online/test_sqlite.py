@@ -51,7 +51,7 @@ def test_a_second_publication_replaces_the_first(store: SqliteOnline) -> None:
     assert answer(store)["bin"] is None
     with closing(sqlite3.connect(store.path)) as connection:
         tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert tables == {"services", "views", "rows_2_0", "rows_2_1"}
+    assert tables == {"services", "views", "pushed", "rows_2_0", "rows_2_1"}
 
 
 def test_two_services_pin_two_versions_of_one_view(store: SqliteOnline) -> None:

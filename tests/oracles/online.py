@@ -42,7 +42,7 @@ def event_answer(asked, time, view_rows, join, *, exported_at, sla=None):
 def answered(asked, time, rows, join, *, fresh_at, sla):
     features = features_at(asked, time, rows, join)
     if usable_row(asked, time, rows, join) is None:
-        return features, "missing"
+        return features, "stale" if visible_rows(asked, time, rows, join) else "missing"  # too old, or ended
     if sla is not None and (fresh_at is None or time - fresh_at > sla):
         return features, "stale"
     return features, "present"

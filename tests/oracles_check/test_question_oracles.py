@@ -266,7 +266,7 @@ def test_a_state_view_online_up_to_and_beyond_its_watermark():
     assert answer(TEN) == ({"n": None}, "missing")
     assert answer(TEN + 1) == ({"n": 1}, "present")
     assert answer(TEN + HOUR + 1) == ({"n": 0}, "present")  # beyond the watermark the window goes on emptying
-    assert answer(TEN + 3 * HOUR + 1) == ({"n": None}, "missing")  # past its TTL
+    assert answer(TEN + 3 * HOUR + 1) == ({"n": None}, "stale")  # past its TTL
     assert answer(TEN + HOUR + 1, "z") == ({"n": None}, "missing")
     assert answer(TEN + HOUR + 1, reach=HOUR // 2) == ({"n": None}, "beyond")
     assert answer(TEN + 3 * HOUR // 4, reach=HOUR // 2) == ({"n": 1}, "present")
