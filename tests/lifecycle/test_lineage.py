@@ -10,7 +10,7 @@ from typing import Any
 
 import mlflow
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 from pyspark.sql import SparkSession
 
 from fs_spark import FeatureStore
@@ -22,15 +22,41 @@ from fs_spark.lifecycle.uses import view_of
 from tests.stores import label_spine, new_folder, open_store, write_lot
 
 FEATURE = "die_neighborhood:fail__neighbor_frac"
-_TOLD = {"type": "object", "required": ["namespace", "name"], "properties": {
-    "namespace": {"type": "string", "minLength": 1}, "name": {"type": "string", "minLength": 1},
-    "facets": {"type": "object", "additionalProperties": {"$ref": "#/$defs/facet"}},
-    "inputFacets": {"type": "object", "additionalProperties": {"$ref": "#/$defs/facet"}},
-    "outputFacets": {"type": "object", "additionalProperties": {"$ref": "#/$defs/facet"}},
+
+
+def _facets(**contents: dict[str, Any]) -> dict[str, Any]:
+    """Facets by name, each with what its own schema asks besides what every facet has; others have that alone."""
+    known = {name: {"$ref": "#/$defs/facet", **asked} for name, asked in contents.items()}
+    return {"type": "object", "properties": known, "additionalProperties": {"$ref": "#/$defs/facet"}}
+
+
+def _texts(*required: str, more: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {"required": list(required), "properties": {name: {"type": "string"} for name in (*required, *more)}}
+
+
+_NAMED = {"namespace": {"type": "string", "minLength": 1}, "name": {"type": "string", "minLength": 1}}
+_RUN_ID = {"type": "object", "required": ["runId"], "properties": {"runId": {"type": "string", "format": "uuid"}}}
+_COUNT = {"type": "integer"}
+_DATASET = {"type": "object", "required": ["namespace", "name"], "properties": {
+    **_NAMED,
+    "facets": _facets(
+        version=_texts("datasetVersion"),
+        schema={"properties": {"fields": {"$ref": "#/$defs/columns"}}},
+    ),
+    "inputFacets": _facets(),
+    "outputFacets": _facets(
+        outputStatistics={"properties": {"rowCount": _COUNT, "size": _COUNT, "fileCount": _COUNT}},
+    ),
 }}  # fmt: skip
 EVENT = {
-    "$defs": {"facet": {"type": "object", "required": ["_producer", "_schemaURL"], "properties": {
-        "_producer": {"type": "string", "format": "uri"}, "_schemaURL": {"type": "string", "format": "uri"}}}},
+    "$defs": {
+        "facet": {"type": "object", "required": ["_producer", "_schemaURL"], "properties": {
+            "_producer": {"type": "string", "format": "uri"}, "_schemaURL": {"type": "string", "format": "uri"},
+            "_deleted": {"type": "boolean"}}},
+        "columns": {"type": "array", "items": {"type": "object", "required": ["name"], "properties": {
+            "name": {"type": "string"}, "type": {"type": "string"}, "description": {"type": "string"},
+            "ordinal_position": _COUNT, "fields": {"$ref": "#/$defs/columns"}}}},
+    },
     "type": "object",
     "required": ["eventTime", "producer", "schemaURL", "run", "job"],
     "properties": {
@@ -38,15 +64,37 @@ EVENT = {
         "producer": {"type": "string", "format": "uri"},
         "schemaURL": {"const": "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"},
         "eventType": {"enum": ["START", "RUNNING", "COMPLETE", "ABORT", "FAIL", "OTHER"]},
-        "run": {"type": "object", "required": ["runId"], "properties": {
-            "runId": {"type": "string", "format": "uuid"},
-            "facets": {"type": "object", "additionalProperties": {"$ref": "#/$defs/facet"}}}},
-        "job": _TOLD,
-        "inputs": {"type": "array", "items": _TOLD},
-        "outputs": {"type": "array", "items": _TOLD},
+        "run": {"allOf": [_RUN_ID], "properties": {"facets": _facets(
+            processing_engine=_texts("version", more=("name", "openlineageAdapterVersion")),
+            errorMessage=_texts("message", "programmingLanguage", more=("stackTrace",)),
+            parent={"required": ["run", "job"], "properties": {"run": _RUN_ID, "job": {
+                "type": "object", "required": ["namespace", "name"], "properties": _NAMED}}},
+            tags={"properties": {"tags": {"type": "array", "items": _texts("key", "value", more=("source",))}}},
+        )}},
+        "job": {"type": "object", "required": ["namespace", "name"], "properties": {
+            **_NAMED, "facets": _facets(jobType=_texts("processingType", "integration", more=("jobType",)))}},
+        "inputs": {"type": "array", "items": _DATASET},
+        "outputs": {"type": "array", "items": _DATASET},
     },
 }  # fmt: skip
-"""What OpenLineage's specification 2-0-2 asks of a run event (https://openlineage.io/spec/2-0-2/OpenLineage.json)."""
+"""What OpenLineage asks of a run event and of the facets that ours have, from what it publishes.
+
+https://openlineage.io/spec/2-0-2/OpenLineage.json; spec/facets: DatasetVersion 1-0-1, ErrorMessage 1-0-1, JobType
+2-0-4, OutputStatistics 1-0-2, ParentRun 1-2-0, ProcessingEngine 1-1-1, Schema 1-2-0, TagsRun 1-0-0. Names are not empty
+and `schemaURL` is the one of a run event, which is more than it asks.
+"""
+_FORMATS = {
+    "date-time": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)",
+    "uri": r"[A-Za-z][A-Za-z0-9+.-]*:[!#$&-;=?-Z\[\]_a-z~%]+",
+}
+"""Those that jsonschema passes unread unless further packages are there (RFC 3339; characters of RFC 3986)."""
+
+
+def faults_of(event: dict[str, Any]) -> list[str]:
+    formats = FormatChecker()
+    for name, pattern in _FORMATS.items():
+        formats.checks(name)(re.compile(pattern).fullmatch)
+    return [fault.json_path for fault in Draft202012Validator(EVENT, format_checker=formats).iter_errors(event)]
 
 
 @pytest.fixture(scope="module")
@@ -180,9 +228,8 @@ def test_names_of_datasets(path: str, namespace: str, name: str) -> None:
 
 def test_events_are_as_the_specification_has_them(told: tuple[Path, list[dict[str, Any]]]) -> None:
     _, events = told
-    check = Draft202012Validator(EVENT, format_checker=Draft202012Validator.FORMAT_CHECKER)
     for event in events:
-        assert not list(check.iter_errors(event)), event
+        assert not faults_of(event), event
     runs: dict[str, list[str]] = {}
     for event in events:
         runs.setdefault(event["run"]["runId"], []).append(event["eventType"])
@@ -194,6 +241,27 @@ def test_events_are_as_the_specification_has_them(told: tuple[Path, list[dict[st
     }  # fmt: skip
     failed = next(event for event in events if event["eventType"] == "FAIL")
     assert "no_such_view" in failed["run"]["facets"]["errorMessage"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("$.eventTime", "2025-03-03T08:00:00"), ("$.producer", "fs spark"), ("$.run.runId", "1"),
+        ("$.job.facets.jobType.integration", 1), ("$.run.facets.processing_engine.version", None),
+        ("$.run.facets.parent.run.runId", "1"), ("$.outputs[0].facets.version['_schemaURL']", "facet"),
+        ("$.outputs[0].facets.schema.fields[0].name", 1), ("$.outputs[0].outputFacets.outputStatistics.rowCount", "7"),
+    ],
+)  # fmt: skip
+def test_a_fault_in_an_event_is_found(
+    told: tuple[Path, list[dict[str, Any]]], path: str, value: str | int | None
+) -> None:
+    within = (event for event in told[1] if event["eventType"] == "COMPLETE" and "parent" in event["run"]["facets"])
+    event = place = json.loads(json.dumps(next(within)))
+    *steps, last = [int(step) if step.isdigit() else step for step in re.findall(r"\w+", path)]
+    for step in steps:
+        place = place[step]
+    place[last] = value
+    assert faults_of(event) == [path]
 
 
 def test_events_name_what_was_read_and_written(told: tuple[Path, list[dict[str, Any]]]) -> None:
