@@ -20,6 +20,7 @@ from fs_spark.registry import Registry
 from fs_spark.registry_state import Event, RegistryState, version_order
 from fs_spark.tables import Tables
 from fs_spark.training.saved import manifests
+from fs_spark.wafer import WaferGeometry
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,21 @@ class RegisteredViews:
             uses=self._users(state).of(view),
             sla=about["sla"],
         )
+
+    def wafer_map(self, name: str, product: str) -> WaferGeometry:
+        """The map of a product's wafers by which a version computes: what a `WaferSession` beside the tester needs.
+
+        Raises     FeatureNotFoundError; RequestError where the version is not bound to the product
+        """
+        state = self._registry.state()
+        view = _any(state, name)
+        bound = state.bindings.get((view.name, view.version), {})
+        if product not in bound:
+            raise RequestError(
+                f"{view.qualified} is not bound to product {product!r}, but to: {', '.join(sorted(bound)) or 'none'}.\n"
+                "Hint: ingest wafers of the product, then run `fs-spark apply`"
+            )
+        return bound[product].geometry
 
     def diff(self, name: str, other: str, *, sample: int = SAMPLE) -> ViewDiff:
         """What two versions differ in: their meaning, and their values on about `sample` rows.
