@@ -18,7 +18,7 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
 	  echo "no virtual environment could be made. Hint: install python3-venv (Debian, Ubuntu)" >&2; exit 2; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  --constraint constraints.txt --editable '.[connect,dev,docs,jvm,lineage,ml,mlflow,plot,redis]'
+	  --constraint constraints.txt --editable '.[connect,dev,docs,jvm,lineage,ml,mlflow,plot,redis,serve]'
 	@touch $@
 
 demo: setup

@@ -25,6 +25,7 @@ from fs_spark.answers import Answer, Verbs, as_json
 from fs_spark.errors import FsSparkError, RequestError, without_secrets
 from fs_spark.jvm import hide_jvm_output
 from fs_spark.online_verbs import ONLINE_VERBS
+from fs_spark.serving_verbs import SERVING_VERBS
 from fs_spark.store import FeatureStore
 from fs_spark.training_verbs import TRAINING_VERBS
 from fs_spark.view_verbs import VIEW_VERBS
@@ -215,7 +216,7 @@ _LAST: Verbs = {
         ],
     ),
 }
-_VERBS: Verbs = {**_FIRST, **VIEW_VERBS, **TRAINING_VERBS, **ONLINE_VERBS, **_LAST}
+_VERBS: Verbs = {**_FIRST, **VIEW_VERBS, **TRAINING_VERBS, **ONLINE_VERBS, **SERVING_VERBS, **_LAST}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -1,4 +1,4 @@
-"""The verbs of the online store on the command line: export and get."""
+"""The verbs of the online store on the command line: export, verify-online and get."""
 
 from __future__ import annotations
 
@@ -19,13 +19,28 @@ def _read(text: str) -> Any:
 
 
 def _export(args: argparse.Namespace) -> Answer:
-    report = FeatureStore.open(args.conf).export(args.service)
+    report = FeatureStore.open(args.conf).export(args.service, full=args.full)
     if report.current:
         return report.to_dict(), f"{report.service} is published as it is; nothing was written", 0
-    lines = [
-        f"{view:28} {rows:8} rows  (Delta version {report.delta_versions[view]})" for view, rows in report.rows.items()
-    ]
+    lines = []
+    for view, rows in report.rows.items():
+        gone = f", {report.gone[view]} without rows now" if report.gone.get(view) else ""
+        lines.append(f"{view:28} {rows:8} rows{gone}  (Delta version {report.delta_versions[view]})")
+    lines.append(
+        f"{report.kind} export, generation {report.generation}: {report.size_bytes / 1e6:.1f} MB in "
+        f"{report.seconds:.1f} s, {report.keys_per_s:,.0f} keys/s"
+    )
     return report.to_dict(), "\n".join(lines), 0
+
+
+def _verify(args: argparse.Namespace) -> Answer:
+    found = FeatureStore.open(args.conf).verify_online(args.service, sample=args.sample, seed=args.seed)
+    lines = []
+    for one in found.views:
+        counted = ", ".join(f"{count} {kind}" for kind, count in one.counts.items() if count) or "all equal"
+        lines.append(f"{one.view:28} {one.keys:8} keys  {counted}")
+        lines += [f"  {kind}: {as_json(key)}" for kind, key in one.examples]
+    return found.to_dict(), "\n".join(lines), 0 if found.is_equal else 4
 
 
 def _get(args: argparse.Namespace) -> Answer:
@@ -42,7 +57,22 @@ def _get(args: argparse.Namespace) -> Answer:
 
 
 ONLINE_VERBS: Final[Verbs] = {
-    "export": (_export, "publish a service's newest rows online", "fs-spark export device_v2_0", [("service", {})]),
+    "export": (
+        _export,
+        "publish a service's newest rows online",
+        "fs-spark export device_v2_0",
+        [("service", {}), ("--full", {"action": "store_true", "help": "all keys, not only those that changed"})],
+    ),
+    "verify-online": (
+        _verify,
+        "compare what is published with the tables it was made from; exit code 4 if they differ",
+        "fs-spark verify-online device_v2_0 --sample 1000",
+        [
+            ("service", {}),
+            ("--sample", {"type": int, "metavar": "KEYS", "help": "of each view (default: all keys)"}),
+            ("--seed", {"type": int, "default": 0, "help": "chooses the sample"}),
+        ],
+    ),
     "get": (
         _get,
         "read online features (no Spark, no JVM)",

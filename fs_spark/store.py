@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fs_spark.lifecycle import Plan, RegisteredViews
     from fs_spark.online import OnlineReader
     from fs_spark.online.export import ExportReport
+    from fs_spark.online.verify import OnlineDifferences
     from fs_spark.outcomes import MaterializeReport
     from fs_spark.registry_state import Change, RegistryState
     from fs_spark.retention import VacuumReport
@@ -310,6 +311,21 @@ class FeatureStore(TesterFiles):
             )  # fmt: skip
             describe(trace, of_export, report, self._tables)
         return report
+
+    @on_workers
+    def verify_online(self, service: str, *, sample: int | None = None, seed: int = 0) -> OnlineDifferences:
+        """Compares what is published, key by key, with the Delta versions that it was made from.
+
+        All keys, or a sample that the seed gives. Keys are held here while all are compared.
+
+        Raises     FeatureNotFoundError where nothing is published, RetentionError where a version is gone,
+                   TableConflictError where the service is published anew meanwhile
+        """
+        from fs_spark.online.verify import verify_online
+
+        return verify_online(
+            self._tables, self._state(), service, self.config.online_url, sample=sample, seed=seed,
+        )  # fmt: skip
 
     def online(self) -> OnlineReader:
         """A reader of the online store; needs neither Spark nor a JVM."""

@@ -70,6 +70,7 @@ class RowSchema:
 
 KEY_TAGS: Final = {"string": b"s", "integer": b"i", "date": b"d"}
 """Types of key columns, and how the bytes of a value of that type begin."""
+_KEY_PYTHON: Final = {"string": str, "integer": int, "date": date}
 
 
 def key_part(value: object) -> bytes:
@@ -83,6 +84,19 @@ def key_part(value: object) -> bytes:
     if isinstance(value, date) and not isinstance(value, datetime):
         return day_part(value.toordinal() - _FIRST_DAY)
     return KEY_TAGS["integer"] + _counted(_integer(value))
+
+
+def key_column(kind: str, values: Sequence[object]) -> list[bytes] | None:
+    """A column of many keys; None where a value is not just of the column's type: `key_part` takes it or says why."""
+    if kind not in _KEY_PYTHON or set(map(type, values)) != {_KEY_PYTHON[kind]}:
+        return None
+    if kind == "string":
+        tag, pack = KEY_TAGS["string"], _LENGTH.pack
+        try:
+            return [tag + pack(len(body)) + body for body in map(str.encode, values)]  # type: ignore[arg-type]
+        except UnicodeEncodeError:
+            return None
+    return list(map(key_part, values))
 
 
 def day_part(days: int) -> bytes:
@@ -105,6 +119,24 @@ def encode_key(values: Sequence[object]) -> bytes | None:
     return join_key([None if value is None else key_part(value) for value in values])
 
 
+def decode_key(key: bytes) -> tuple[str | int | date, ...]:
+    """The values of a key's columns. Raises  SchemaError for bytes that are not a key"""
+    found: list[str | int | date] = []
+    at = 0
+    while at < len(key):
+        tag, (length,) = key[at : at + 1], _LENGTH.unpack_from(key.ljust(at + 5, b"\0"), at + 1)
+        body = key[at + 5 : at + 5 + length]
+        if tag not in KEY_TAGS.values() or len(body) != length:
+            raise SchemaError(f"{key!r} is not a key.\nHint: export the service again.")
+        if tag == KEY_TAGS["string"]:
+            found.append(body.decode())
+        else:
+            number = int.from_bytes(body, "big", signed=True)
+            found.append(number if tag == KEY_TAGS["integer"] else date.fromordinal(number + _FIRST_DAY))
+        at += 5 + length
+    return tuple(found)
+
+
 class RowCodec:
     """Encodes and decodes the rows of one schema. `row_codec` keeps one per schema."""
 
@@ -113,7 +145,12 @@ class RowCodec:
         self.null_bytes = (len(schema.names) + 7) // 8
         self.fixed = [i for i, kind in enumerate(schema.types) if kind in CODES]
         self.variable = [i for i, kind in enumerate(schema.types) if kind not in CODES]
-        self.head = struct.Struct("<" + "B" * self.null_bytes + "".join(CODES[schema.types[i]] for i in self.fixed))
+        self.head = struct.Struct(f"<{self.null_bytes}s" + "".join(CODES[schema.types[i]] for i in self.fixed))
+        self.size_of_one = 0 if self.variable else self.head.size
+        """Of every row, where all columns are of fixed width."""
+        self._unpack, self._no_nulls = self.head.unpack_from, bytes(self.null_bytes)
+        stored = [*self.fixed, *self.variable]
+        self._in_order = operator.itemgetter(*map(stored.index, range(len(stored)))) if len(stored) > 1 else tuple
 
     def encode(self, values: Sequence[Value]) -> bytes:
         """One row. Raises  SchemaError for a value that its column's type cannot hold exactly"""
@@ -123,7 +160,7 @@ class RowCodec:
             _check_value(name, kind, value)
         bits = sum(1 << i for i, value in enumerate(values) if value is None)
         fixed = (0 if values[i] is None else values[i] for i in self.fixed)
-        head = self.head.pack(*bits.to_bytes(self.null_bytes, "little"), *fixed)
+        head = self.head.pack(bits.to_bytes(self.null_bytes, "little"), *fixed)
         return head + b"".join(_part(values[i]) for i in self.variable)
 
     def decode(self, row: bytes) -> tuple[Value, ...]:
@@ -133,45 +170,59 @@ class RowCodec:
             raise self._misfit(f"{len(rows)} rows instead of one")
         return rows[0]
 
+    def decode_one(self, value: bytes, at: int) -> tuple[Value, ...]:
+        """The row at a place where `size_of_one` bytes are left: faster than `decode_rows`."""
+        parts = self._unpack(value, at)
+        return parts[1:] if parts[0] == self._no_nulls else _with_nulls(parts[1:], parts[0])
+
     def decode_rows(self, value: bytes, at: int = 0) -> list[tuple[Value, ...]]:
         """The values of each row that a key holds, oldest first, from a place on. Raises  SchemaError as `decode`"""
         rows: list[tuple[Value, ...]] = []
+        unpack, size, end = self._unpack, self.head.size, len(value)
         try:
-            if not self.head.size and len(value) > at:
-                raise ValueError(f"{len(value)} bytes instead of {at}")
-            while at < len(value) or not rows:
-                parts = self.head.unpack_from(value, at)
-                at += self.head.size
-                found: tuple[Value, ...] = parts[self.null_bytes :]
+            if not size and end > at:
+                raise ValueError(f"{end} bytes instead of {at}")
+            while at < end or not rows:
+                parts = unpack(value, at)
+                at += size
+                nulls, found = parts[0], parts[1:]
                 if self.variable:
                     found, at = self._with_variable(found, value, at)
-                nulls = parts[: self.null_bytes]
-                if any(nulls):
-                    found = tuple(None if nulls[i >> 3] >> (i & 7) & 1 else one for i, one in enumerate(found))
-                rows.append(found)
+                rows.append(found if nulls == self._no_nulls else _with_nulls(found, nulls))
         except (struct.error, ValueError) as fault:
             raise self._misfit(str(fault)) from fault
         return rows
 
     def _with_variable(self, fixed: tuple[Value, ...], row: bytes, at: int) -> tuple[tuple[Value, ...], int]:
-        values: list[Value] = [None] * len(self.schema.names)
-        for i, value in zip(self.fixed, fixed, strict=True):
-            values[i] = value
+        values = [*fixed]
         for i in self.variable:
             (length,) = _LENGTH.unpack_from(row, at)
             at += _LENGTH.size
+            value: Value
             if self.schema.types[i] == STRING:
-                values[i], at = row[at : at + length].decode(), at + length
+                value, at = row[at : at + length].decode(), at + length
             else:
-                values[i], at = _doubles(row, at, length)
+                value, at = _doubles(row, at, length)
+            values.append(value)
         if at > len(row):
             raise ValueError(f"{len(row)} bytes instead of {at}")
-        return tuple(values), at
+        return self._in_order(values), at
 
     def _misfit(self, fault: str) -> SchemaError:
         return SchemaError(
             f"a stored row does not fit its schema {self.schema.names}: {fault}.\nHint: export the service again."
         )
+
+
+def _with_nulls(values: tuple[Value, ...], nulls: bytes) -> tuple[Value, ...]:
+    """The values, None where a bit is set."""
+    found = list(values)
+    bits = int.from_bytes(nulls, "little") & ((1 << len(found)) - 1)
+    while bits:
+        lowest = bits & -bits
+        found[lowest.bit_length() - 1] = None
+        bits ^= lowest
+    return tuple(found)
 
 
 def _doubles(row: bytes, at: int, count: int) -> tuple[list[float | None], int]:

@@ -110,16 +110,16 @@ class _Pinned:
     records: tuple[ViewRecord, ...]
     made_from: Mapping[str, Any]
 
-    def rows(self, tables: Tables, due: Mapping[str, DataFrame]) -> DataFrame:
-        """All rows of the version, and of states those that become due behind its watermark too."""
-        record = self.records[0]
-        wanted = [*self.view.keys, *TIMES, n.SEQUENCE, *record.times]
-        wanted += dict.fromkeys(column for one in self.records for column in one.schema.names)
-        stored = tables.read(self.view.table, record.delta_version)
-        if isinstance(self.view, TableView):
-            stored = in_order(stored, self.view.order_columns)
-        rows = stored.select(*wanted)
-        return rows.unionByName(due[self.view.table].select(*wanted)) if self.view.table in due else rows
+
+def rows_of(tables: Tables, view: View, records: Sequence[ViewRecord], due: DataFrame | None) -> DataFrame:
+    """All rows of the records' version, and of states those that become due behind its watermark too."""
+    wanted = [*view.keys, *TIMES, n.SEQUENCE, *records[0].times]
+    wanted += dict.fromkeys(column for one in records for column in one.schema.names)
+    stored = tables.read(view.table, records[0].delta_version)
+    if isinstance(view, TableView):
+        stored = in_order(stored, view.order_columns)
+    rows = stored.select(*wanted)
+    return rows.unionByName(due.select(*wanted)) if due is not None else rows
 
 
 def _due(tables: Tables, state: RegistryState, pinned: Sequence[_Pinned]) -> dict[str, DataFrame]:
@@ -218,7 +218,7 @@ def _check_keys(chosen: Sequence[ChosenView]) -> None:
         )
 
 
-def _held(rows: DataFrame, record: ViewRecord, at_us: int, changed: DataFrame | None = None) -> DataFrame:
+def held_of(rows: DataFrame, record: ViewRecord, at_us: int, changed: DataFrame | None = None) -> DataFrame:
     """The rows that one record holds."""
     for column in record.schema.names if record.known is not None else ():
         rows = rows.where(F.col(column).isNotNull())
@@ -247,13 +247,13 @@ class _Export:
         """All rows of all views, or of the keys that changed since what was published under a record."""
         before = {view.label: view for view in since.views} if since is not None else {}
         for one in self.pinned:
-            stored = one.rows(self.tables, self.due)
+            stored = rows_of(self.tables, one.view, one.records, self.due.get(one.view.table))
             count = self.tables.row_count(one.view.table, one.records[0].delta_version)
             is_small = count is not None and count <= _AT_ONCE
             changed = self._changed(one, before[one.records[0].label]) if since is not None else None
             for view in one.records:
                 log.info("%s: reading the newest rows at Delta version %d", view.label, view.delta_version)
-                held = _held(stored, view, self.at_us, changed)
+                held = held_of(stored, view, self.at_us, changed)
                 yield FrameRows(view.label, view.keys, view.schema, view.delta_version, held, is_small)
 
     def _changed(self, one: _Pinned, before: ViewRecord) -> DataFrame:

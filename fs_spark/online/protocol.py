@@ -91,7 +91,7 @@ class Pushed(NamedTuple):
 
 
 class OnlineStore(Protocol):
-    """The writer's side. Readers see a publication whole or not at all, whatever dies when."""
+    """The writer's side. Readers see a publication whole or not at all, whatever ends when."""
 
     def published(self, service: str) -> Published | None:
         """What readers get now."""

@@ -11,7 +11,17 @@ from fs_spark.errors import FeatureNotFoundError, OnlineStoreError, RequestError
 from fs_spark.online.demanded import brought_rows
 from fs_spark.online.protocol import AsyncSource, Found, Source, module_of
 from fs_spark.online.records import Published, ServiceRecord
-from fs_spark.online.request import Answer, Key, Plan, key_parts, moment_of, moment_us, plan_of, require_list
+from fs_spark.online.request import (
+    Answer,
+    Key,
+    Plan,
+    blank_answers,
+    encoded_keys,
+    moment_of,
+    moment_us,
+    plan_of,
+    require_list,
+)
 
 _ATTEMPTS: Final = 100
 """Each time another publication came between two looks; every look that finds one is a step forward."""
@@ -71,25 +81,18 @@ class _Request:
                 {column: value for column, value in row.items() if column in key or column in plan.key_types}
                 for key, row in zip(self.keys, brought, strict=True)
             ]
-        parts = key_parts(plan, asked)
-        encoded = [[view.key_of(part) for part in parts] for view in plan.views]
+        encoded = encoded_keys(plan, asked)
         wanted = [
-            (view.position, list({key for key in keys if key is not None}))
-            for view, keys in zip(plan.views, encoded, strict=True)
+            (view.position, list(filter(None, dict.fromkeys(some))))
+            for view, some in zip(plan.views, encoded, strict=True)
         ]
         return _Prepared(plan, brought, encoded, wanted)
 
     def answered(self, prepared: _Prepared, found: Sequence[Found]) -> list[Answer]:
         plan = prepared.plan
-        columns = plan.columns
-        answers: list[Answer] = [{**key, **columns} for key in self.keys]
-        for view, codes, (rows, pushed) in zip(plan.views, prepared.encoded, found, strict=True):
-            fill, at_us = view.fill, self.at_us
-            for answer, code in zip(answers, codes, strict=True):
-                if code is None:
-                    fill(answer, None, None, at_us)
-                else:
-                    fill(answer, rows.get(code), pushed.get(code) if pushed else None, at_us)
+        answers = blank_answers(plan, self.keys)
+        for view, keys, one in zip(plan.views, prepared.encoded, found, strict=True):
+            view.fill(answers, keys, one, self.at_us)
         return _with_demanded(plan, answers, prepared.brought, self.at_us) if plan.demanded else answers
 
     def defaulted(self, prepared: _Prepared, fault: OnlineStoreError) -> list[Answer]:
@@ -97,7 +100,7 @@ class _Request:
         plan = prepared.plan
         if not set(plan.shown) <= {name for view in plan.views for name in view.defaults}:
             raise fault
-        answers: list[Answer] = [{**key, **plan.columns} for key in self.keys]
+        answers = blank_answers(plan, self.keys)
         for view in plan.views:
             for answer in answers:
                 view.fill_defaults(answer)
@@ -160,8 +163,8 @@ class OnlineReader:
 
         All answers are of one publication. `with_times` adds ``<view>__event_timestamp`` for each view that was asked,
         as a datetime in UTC, and `status` ``<view>__status`` (`request.Status`), the event time, and ``<view>__age_s``,
-        the seconds from the event (of states the last one) to T, also of a row that is too old to be answered. In a role they begin with ``<role>__``. Values are
-        Python's: dates, datetimes in UTC, lists of floats.
+        the seconds from the event (of states the last one) to T, also of a row that is too old to be answered. In a
+        role they begin with ``<role>__``. Values are Python's: dates, datetimes in UTC, lists of floats.
 
         Needs   in each key all columns that any view of the service is keyed by; None there matches nothing. A date may
                 be its ISO text

@@ -279,7 +279,7 @@ class ServiceRecord:
         if layout > LAYOUT:
             raise RequestError(
                 f"service {fields['service']!r} was published by a newer fs_spark: its values have layout {layout}, "
-                f"this one reads up to {LAYOUT}.\nHint: install that version here, or export with this one."
+                f"this one reads up to {LAYOUT}.\nHint: install that version here."
             )
         return cls(
             fields["service"],

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,10 @@ OLDEST: Final = 7
 _PORTS: Final = {"sentinel": 26379}
 _OPTIONS: Final = ("prefix", "timeout", "db", "ca", "cert", "key")
 _TRIES: Final = 3
+_LONGEST_S: Final = 3600.0
+_HOST_HINT: Final = "write host:port, and [::1]:6379 for an address with colons"
+_CONNECTIONS: Final = 1000
+"""Of a process, one for each thread that asks at the same time."""
 
 
 def client_module() -> Any:
@@ -46,6 +50,27 @@ def client_module() -> Any:
             "the online store is a Redis, and its client is not installed.\nHint: pip install 'fs_spark[redis]'"
         ) from None
     return redis
+
+
+def client_faults() -> tuple[type[Exception], ...]:
+    """What the client raises, whatever the cause."""
+    found = client_module().exceptions
+    return found.RedisError, found.RedisClusterException, OSError
+
+
+def moving_faults() -> tuple[type[Exception], ...]:
+    """What a cluster says of several keys at once while their slot moves: some are there already and some not yet."""
+    found = client_module().exceptions
+    return found.TryAgainError, found.ClusterError
+
+
+def with_watchers(client: Any) -> Sequence[Any]:
+    """A client and those of the sentinels that it asks, which it leaves open when it is closed."""
+    manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+    return [client, *(manager.sentinels if manager is not None else ())]
+
+
+_NOT_ALLOWED: Final = ("NOPERM", "The user executing the script")
 
 
 @dataclass(frozen=True)
@@ -77,8 +102,8 @@ class RedisAddress:
         from redis.backoff import ExponentialBackoff
         from redis.retry import Retry
 
-        retry = Retry(ExponentialBackoff(cap=0.5, base=0.02), _TRIES)
-        return self._client(module, module.sentinel.Sentinel, module.cluster, retry)  # type: ignore[no-any-return]
+        tries = [Retry(ExponentialBackoff(cap=0.5, base=0.02), count) for count in (_TRIES, 0)]
+        return self._client(module, module.sentinel.Sentinel, module.cluster, *tries)  # type: ignore[no-any-return]
 
     def connect_async(self) -> redis.asyncio.Redis:
         """The same for asyncio."""
@@ -89,20 +114,22 @@ class RedisAddress:
         from redis.asyncio.retry import Retry
         from redis.backoff import ExponentialBackoff
 
-        retry = Retry(ExponentialBackoff(cap=0.5, base=0.02), _TRIES)
-        return self._client(redis.asyncio, redis.asyncio.sentinel.Sentinel, redis.asyncio.cluster, retry)  # type: ignore[no-any-return]
+        tries = [Retry(ExponentialBackoff(cap=0.5, base=0.02), count) for count in (_TRIES, 0)]
+        return self._client(redis.asyncio, redis.asyncio.sentinel.Sentinel, redis.asyncio.cluster, *tries)  # type: ignore[no-any-return]
 
-    def _client(self, module: Any, sentinel: Any, cluster: Any, retry: Any) -> Any:
+    def _client(self, module: Any, sentinel: Any, cluster: Any, retry: Any, no_retry: Any) -> Any:
+        """The sentinels are not asked again for each try: that is tried again too."""
         options: dict[str, Any] = {
             "username": self.user, "password": self.password, "socket_timeout": self.timeout_s,
             "socket_connect_timeout": self.timeout_s, "retry": retry, "health_check_interval": 30, "protocol": 2,
-            "client_name": "fs_spark",
+            "client_name": "fs_spark", "max_connections": _CONNECTIONS,
         }  # fmt: skip
         tls: dict[str, Any] = {"ssl": True, **dict(self.tls)} if self.tls is not None else {}
         if self.kind == "unix":
             return module.Redis(unix_socket_path=self.path, db=self.db, **options)
         if self.kind == "sentinel":
-            watchers = {"password": self.sentinel_password, "socket_timeout": self.timeout_s, **tls}
+            timeouts = {name: options[name] for name in ("socket_timeout", "socket_connect_timeout", "protocol")}
+            watchers = {"password": self.sentinel_password, "retry": no_retry, **timeouts, **tls}
             found = sentinel(list(self.hosts), sentinel_kwargs=watchers)
             return found.master_for(self.path, db=self.db, **options, **tls)
         if self.kind == "cluster":
@@ -117,7 +144,7 @@ class RedisAddress:
         found = client_module().exceptions
         try:
             yield
-        except found.RedisError as fault:
+        except (found.RedisError, found.RedisClusterException) as fault:
             raise OnlineStoreError(f"{self._meaning(fault, found)}") from fault
         except OSError as fault:
             raise OnlineStoreError(f"{self._unreachable(fault)}") from fault
@@ -129,16 +156,17 @@ class RedisAddress:
             who = f"user {self.user!r}" if self.user else "the default user"
             given = "was not accepted" if self.password else "is needed and none was given"
             return f"{self.shown}: the password of {who} {given}.\nHint: set {PASSWORD}, or {PASSWORD}_FILE to a file."
-        if isinstance(fault, found.NoPermissionError) or text.startswith("NOPERM"):
+        if isinstance(fault, found.NoPermissionError) or text.startswith(_NOT_ALLOWED):
             user = self.user or "default"
-            return (
-                f"{self.shown} does not let {user!r} do this: {text}.\n"
-                f"Hint: ACL SETUSER {user} ~{self.prefix}:* +@read +@write +@scripting +@connection +info"
-            )
+            return f"{self.shown} does not let {user!r} do this: {text}.\nHint: {self._rights(user)}"
         if isinstance(fault, found.OutOfMemoryError) or text.startswith("OOM"):
             return (
                 f"{self.shown} is at its memory limit; what was published stands.\n"
                 "Hint: an export needs room for the rows of before and the new ones; raise maxmemory, or serve less."
+            )
+        if isinstance(fault, found.MovedError | found.AskError):
+            return (
+                f"{self.shown} is a node of a cluster.\nHint: write redis+cluster in place of redis, or rediss+cluster"
             )
         if isinstance(fault, found.ReadOnlyError):
             return f"{self.shown} is a replica, which takes no writes.\nHint: name the primary, or its sentinels."
@@ -149,9 +177,14 @@ class RedisAddress:
                 f"{self.shown}: the cluster does not serve all its slots now: {text}.\n"
                 "Hint: redis-cli cluster info tells more"
             )
-        if isinstance(fault, found.ConnectionError | found.TimeoutError):
+        if isinstance(fault, found.ConnectionError | found.TimeoutError | found.RedisClusterException):
             return self._unreachable(fault)
-        return f"{self.shown} refused: {text}."
+        return f"{self.shown} refused: {text.rstrip('.')}.\nHint: the server's log may tell more"
+
+    def _rights(self, user: str) -> str:
+        """The command that gives a user all that is needed, and no more keys."""
+        more = " +cluster|slots +cluster|shards" if self.is_cluster else ""
+        return f"ACL SETUSER {user} ~{self.prefix}:* +@read +@write +@scripting +@connection -@dangerous +info{more}"
 
     def _unreachable(self, fault: Exception) -> str:
         cause: BaseException | None = fault
@@ -167,7 +200,7 @@ class RedisAddress:
                 f"{self.shown} did not answer within {self.timeout_s:g} s.\n"
                 "Hint: is it busy? `timeout` in the URL says how long to wait"
             )
-        return f"{self.shown} cannot be reached: {fault}.\nHint: is the server up, and `online` right?"
+        return f"{self.shown} cannot be reached: {str(fault).rstrip('.')}.\nHint: is the server up, and `online` right?"
 
 
 def redis_address(url: str, environment: Mapping[str, str] | None = None) -> RedisAddress:
@@ -178,7 +211,10 @@ def redis_address(url: str, environment: Mapping[str, str] | None = None) -> Red
     def fault(what: str, hint: str) -> RequestError:
         return RequestError(f"{shown!r}: {what}.\nHint: {hint}")
 
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as met:
+        raise fault(f"what stands for the host is no host: {met}", _HOST_HINT) from None
     scheme, _, kind = parts.scheme.partition("+")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     if unknown := [name for name in options if name not in _OPTIONS]:
@@ -197,15 +233,19 @@ def redis_address(url: str, environment: Mapping[str, str] | None = None) -> Red
     if kind == "sentinel" and len(path) < 2:
         raise fault("it does not say what the sentinels call the primary", f"{shown}/mymaster")
     db = options.get("db", path.strip("/") if not kind else "")
-    if not db.isdigit() and db:
+    if db and not (db.isascii() and db.isdigit()):
         raise fault(f"the database is {db!r}", "it is a number: redis://localhost/0")
+    if kind == "cluster" and db not in ("", "0"):
+        raise fault(f"the database is {db!r}, and a cluster has one database", "leave `db` out")
     prefix = options.get("prefix", "fs")
     if not prefix or set("{}:") & set(prefix) or not prefix.isprintable():
         raise fault(f"the prefix is {prefix!r}", "it is some letters, without braces and colons")
     try:
         timeout_s = float(options.get("timeout", "5"))
     except ValueError:
-        raise fault(f"the timeout is {options['timeout']!r}", "it is seconds: ?timeout=5") from None
+        timeout_s = 0.0
+    if not 0 < timeout_s <= _LONGEST_S:
+        raise fault(f"the timeout is {options['timeout']!r}", f"it is seconds, up to {_LONGEST_S:g}: ?timeout=5")
     files = {"ca": "ssl_ca_certs", "cert": "ssl_certfile", "key": "ssl_keyfile"}
     tls = tuple((files[name], options[name]) for name in files if name in options)
     if tls and scheme != "rediss":
@@ -230,7 +270,7 @@ def _host(place: str, port: int, fault: Any) -> tuple[str, int]:
         parts = urlsplit(f"//{place}")
         return parts.hostname or "localhost", parts.port or port
     except ValueError:
-        raise fault(f"{place!r} is no host", "write host:port, and [::1]:6379 for an address with colons") from None
+        raise fault(f"{place!r} is no host", _HOST_HINT) from None
 
 
 def _secret(name: str, environment: Mapping[str, str]) -> str | None:
@@ -242,5 +282,6 @@ def _secret(name: str, environment: Mapping[str, str]) -> str | None:
         return None
     try:
         return Path(path).read_text("utf-8").rstrip("\r\n")
-    except OSError as fault:
-        raise RequestError(f"{name}_FILE: {path} cannot be read: {fault.strerror}.\nHint: set it anew.") from fault
+    except (OSError, UnicodeDecodeError) as fault:
+        why = fault.strerror if isinstance(fault, OSError) else "it is not text in UTF-8"
+        raise RequestError(f"{name}_FILE: {path} cannot be read: {why}.\nHint: set it anew.") from None

@@ -36,8 +36,12 @@ class RedisKeys:
         return f"{self.prefix}:{{{service}}}:about"
 
     def generations(self, service: str) -> str:
-        """A hash: generation -> when it was begun; those that have, or may have, rows."""
+        """A hash: generation -> state and when it got there; those that have, or may have, rows."""
         return f"{self.prefix}:{{{service}}}:generations"
+
+    def living(self, service: str) -> str:
+        """A set: the generations that may be, or come, in force; the others are dead."""
+        return f"{self.prefix}:{{{service}}}:living"
 
     def alive(self, service: str, generation: int) -> str:
         """Is there while a process writes a generation."""

@@ -46,36 +46,49 @@ return changed
 """Pushed rows of a later order (the first 24 bytes) in place of earlier ones; the last argument is their life in ms."""
 
 EXPIRE: Final = """
-for i = 1, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[1]) end
+for i = 1, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[1], 'LT') end
 return #KEYS
 """
+"""Keys that end in so many ms, or before where that was said."""
+
+NEXT: Final = """
+local held = tonumber(redis.call('GET', KEYS[1]) or '0')
+local new = string.format('%.0f', math.max(held + 1, tonumber(ARGV[1])))
+redis.call('SET', KEYS[1], new)
+return new
+"""
+"""The next number, not below ARGV. KEYS counter."""
 
 BEGIN: Final = """
 redis.call('SET', KEYS[1], '1', 'PX', ARGV[3])
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+redis.call('HSET', KEYS[2], ARGV[1], 'begun ' .. ARGV[2])
+redis.call('SADD', KEYS[3], ARGV[1])
 return 1
 """
-"""A generation that is being written: lease and entry. KEYS alive, generations; ARGV generation, when, lease in ms."""
+"""A generation that is being written. KEYS alive, generations, living; ARGV generation, when, lease in ms."""
 
 SWITCH: Final = """
 local held = redis.call('GET', KEYS[1])
 if (held or '') ~= ARGV[1] then return 0 end
-local entry = redis.call('HGET', KEYS[3], ARGV[3])
-if not entry or entry == 'dead' then return -1 end
+if redis.call('SISMEMBER', KEYS[4], ARGV[3]) == 0 then return -1 end
 redis.call('SET', KEYS[1], ARGV[2])
-for i = 4, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
+redis.call('HSET', KEYS[3], ARGV[3], 'served ' .. ARGV[4])
+for i = 5, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
 redis.call('HSET', KEYS[2], 'current', ARGV[2])
 return 1
 """
-"""Another record in force, if what is expected is. KEYS current, about, generations; ARGV expected, new, generation,
-then fields and values. 0 where another came, -1 where the generation was taken for dead and removed."""
+"""Another record in force, if what is expected is. KEYS current, about, generations, living; ARGV expected, new,
+generation, when, then fields and values. 0 where another came, -1 where the generation was taken for dead."""
 
 BURY: Final = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-local held = redis.call('GET', KEYS[3])
+local held = redis.call('GET', KEYS[4])
 if held and string.match(held, '^%d+') == ARGV[1] then return 0 end
-redis.call('HSET', KEYS[2], ARGV[1], 'dead')
+local state = string.match(redis.call('HGET', KEYS[2], ARGV[1]) or 'begun', '%a+')
+redis.call('SREM', KEYS[3], ARGV[1])
+redis.pcall('HSET', KEYS[2], ARGV[1], state .. ' ' .. ARGV[2])
 return 1
 """
-"""A generation that nobody writes and nobody reads is dead, so that it can never be switched to, and its keys may go.
-KEYS alive, generations, current."""
+"""A generation that nobody writes and that is not in force is dead: it can never be switched to, and its keys may go. 0
+where it lives. Works in a server without memory too (what may fail only says since when). KEYS alive, generations,
+living, current; ARGV generation, now in ms."""

@@ -7,6 +7,7 @@ stay for a time of grace.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from fs_spark.errors import RequestError
 from fs_spark.online.codec import RowSchema
 from fs_spark.online.protocol import Found, Wanted
 from fs_spark.online.records import Published, ServiceRecord
-from fs_spark.online.redis_address import RedisAddress
+from fs_spark.online.redis_address import RedisAddress, with_watchers
 from fs_spark.online.redis_keys import RedisKeys
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import redis.asyncio
 
 ABOUT: Final = ("record", "key_types", "report", "pushed", "schemas", "current")
+_AT_ONCE: Final = 128
+"""Questions of one asyncio reader that are on their way, each on a connection; others wait for their turn."""
 _CLOSED: Final = "this reader is closed.\nHint: open another with `open_online`."
 
 
@@ -98,7 +101,11 @@ class RedisSource:
         self.keys = RedisKeys(self.address.prefix, self.address.is_cluster)
         with self.address.faults():
             self._client = self.address.connect()
-            self._client.ping()  # a server that is not there is told here, not at the first request
+            try:
+                self._client.ping()  # a server that is not there is told here, not at the first request
+            except BaseException:
+                self.close()
+                raise
 
     @property
     def client(self) -> Any:
@@ -145,7 +152,8 @@ class RedisSource:
 
     def close(self) -> None:
         self._closed = True
-        self._client.close()
+        for one in with_watchers(self._client):
+            one.close()
 
 
 @dataclass
@@ -154,6 +162,7 @@ class AsyncRedisSource:
 
     address: RedisAddress
     _known: dict[str, Published] = field(default_factory=dict)
+    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
     _client: redis.asyncio.Redis = field(init=False)
 
     def __post_init__(self) -> None:
@@ -172,7 +181,8 @@ class AsyncRedisSource:
         if known is None:
             client: Any = self._client
             with self.address.faults():
-                known = published_of(await client.hmget(self.keys.about(service), ABOUT))
+                async with self._turns:
+                    known = published_of(await client.hmget(self.keys.about(service), ABOUT))
             if known is not None:
                 self._known[service] = known
         return known
@@ -182,11 +192,12 @@ class AsyncRedisSource:
         name = self.keys.current(published.record.service)
         client: Any = self._client
         with self.address.faults():
-            if self.keys.is_cluster:
-                told = await self._by_node(asked.names)
-                told.append(await client.get(name))
-            else:
-                told = await client.mget([*asked.names, name])
+            async with self._turns:
+                if self.keys.is_cluster:
+                    told = await self._by_node(asked.names)
+                    told.append(await client.get(name))
+                else:
+                    told = await client.mget([*asked.names, name])
         if not _is_current(published, told[-1]):
             self._known.pop(published.record.service, None)
             return None
@@ -202,4 +213,5 @@ class AsyncRedisSource:
         return found
 
     async def close(self) -> None:
-        await self._client.aclose()
+        for one in with_watchers(self._client):
+            await one.aclose()

@@ -13,6 +13,7 @@ inserts/s for rows of 120 doubles in random key order (the others 32,000 to 67,0
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sqlite3
 import time
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fs_spark.errors import OnlineStoreError, RequestError, SchemaError, SetupError, TableConflictError
+from fs_spark.online.progress import Progress
 from fs_spark.online.protocol import Pushed, TableRows, is_overtaken, load_all
 from fs_spark.online.records import Loaded, Published, PublishReport, ServiceRecord, ViewRecord
 from fs_spark.online.sqlite_source import (
@@ -41,11 +43,14 @@ from fs_spark.online.values import HEAD, ORDER
 if TYPE_CHECKING:
     from fs_spark.online.batches import Chunk
 
+log = logging.getLogger(__name__)
+
 __all__ = ["SqliteOnline", "is_published", "open_async_source", "open_source", "open_store"]
 
 _TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS services(service TEXT PRIMARY KEY, generation INTEGER NOT NULL, record TEXT NOT NULL, "
-    "serial INTEGER NOT NULL DEFAULT 0, pushed INTEGER NOT NULL DEFAULT 0, report TEXT NOT NULL DEFAULT '{}')",
+    "serial INTEGER NOT NULL DEFAULT 0, pushed INTEGER NOT NULL DEFAULT 0, report TEXT NOT NULL DEFAULT '{}', "
+    "schemas TEXT NOT NULL DEFAULT '[]')",
     "CREATE TABLE IF NOT EXISTS views(service TEXT NOT NULL, position INTEGER NOT NULL, key_types TEXT NOT NULL, "
     "PRIMARY KEY(service, position))",
     "CREATE TABLE IF NOT EXISTS pushed(service TEXT NOT NULL, label TEXT NOT NULL, key BLOB NOT NULL, "
@@ -57,6 +62,7 @@ _SINCE_1: Final = (
     "ALTER TABLE services ADD COLUMN serial INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE services ADD COLUMN pushed INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE services ADD COLUMN report TEXT NOT NULL DEFAULT '{}'",
+    "ALTER TABLE services ADD COLUMN schemas TEXT NOT NULL DEFAULT '[]'",
 )
 """What a file of format 1 lacks."""
 
@@ -118,7 +124,7 @@ class SqliteOnline:
 
             loaded = load_all(record, tables, load, all_of=False)
             if not record.is_older_than(found.record):
-                _record(connection, record, found.generation, loaded, found.serial + 1, pushed=found.pushed)
+                _record(connection, record, found, found.generation, loaded)
             return PublishReport(record.service, loaded, found.generation)
 
     def push(self, published: Published, rows: Sequence[Pushed], *, expires_s: float) -> int:
@@ -145,7 +151,12 @@ class SqliteOnline:
         with closing(open_read_only(self.path, timeout_s=self._busy_timeout_s)) as connection:
             head = HEAD.size if published.record.layout > 1 else -1
             table = rows_table(published.generation, position)
-            cursor = connection.execute(f"SELECT key FROM {table} WHERE length(value) > {head}")
+            try:
+                cursor = connection.execute(f"SELECT key FROM {table} WHERE length(value) > {head}")
+            except sqlite3.OperationalError as fault:
+                raise TableConflictError(
+                    f"service {published.record.service!r} was published anew meanwhile.\nHint: run it again"
+                ) from fault
             while some := cursor.fetchmany(8192):
                 yield [row[0] for row in some]
 
@@ -168,8 +179,7 @@ class SqliteOnline:
                     connection.execute(statement)
                 yield connection
                 connection.execute("COMMIT")
-                connection.execute("PRAGMA busy_timeout=200")  # readers that hold the WAL longer leave it to the next
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                _checkpoint(connection)
         except sqlite3.OperationalError as fault:
             code = fault.sqlite_errorcode & 0xFF
             if code == sqlite3.SQLITE_BUSY:
@@ -210,37 +220,54 @@ class SqliteOnline:
             raise SetupError(f"{self.path} cannot have a WAL.\nHint: put the online store on a local disk.")
 
 
+def _checkpoint(connection: sqlite3.Connection) -> None:
+    """Moves what was committed out of the WAL. What cannot be now, the next publication moves."""
+    try:
+        connection.execute("PRAGMA busy_timeout=200")  # readers that hold the WAL longer leave it to the next
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except sqlite3.OperationalError as fault:
+        log.warning("the WAL stays as large as it is until the next publication: %s", fault)
+
+
 def _replace(connection: sqlite3.Connection, service: ServiceRecord, tables: Iterable[TableRows]) -> PublishReport:
     name = service.service
     (generation,) = connection.execute("SELECT coalesce(max(generation), 0) + 1 FROM services").fetchone()
-    select = "SELECT generation, position, serial FROM services JOIN views USING (service) WHERE service = ?"
-    old = connection.execute(select, (name,)).fetchall()
+    found = load_published(connection, name)
     loaded = load_all(
         service, tables, lambda at, table: _write(connection, service.views[at], generation, at, table), all_of=True
     )
     connection.execute("DELETE FROM views WHERE service = ?", (name,))
-    for before, position, _ in old:
-        connection.execute(f"DROP TABLE {rows_table(before, position)}")
-    has_pushed = connection.execute("SELECT 1 FROM pushed WHERE service = ? LIMIT 1", (name,)).fetchone() is not None
-    _record(connection, service, generation, loaded, max((row[2] for row in old), default=0) + 1, pushed=has_pushed)
+    for position, _ in enumerate(found.record.views if found is not None else ()):
+        connection.execute(f"DROP TABLE {rows_table(found.generation, position)}")  # type: ignore[union-attr]
+    _record(connection, service, found, generation, loaded)
     return PublishReport(name, loaded, generation)
 
 
 def _record(
     connection: sqlite3.Connection,
     service: ServiceRecord,
+    found: Published | None,
     generation: int,
     loaded: dict[str, Loaded],
-    serial: int,
-    *,
-    pushed: bool,
 ) -> None:
-    """Says under which record the rows of a generation stand."""
+    """Says under which record the rows of a generation stand, after what was found."""
     report = json.dumps({view: one.to_dict() for view, one in loaded.items()}, sort_keys=True)
+    known = (*found.record.views, *service.views) if found is not None else service.views
+    schemas = dict.fromkeys((*(found.schemas if found is not None else ()), *(view.stored for view in known)))
+    select = "SELECT EXISTS(SELECT 1 FROM pushed WHERE service = ?)"
+    (pushed,) = connection.execute(select, (service.service,)).fetchone()
     connection.execute(
-        "INSERT OR REPLACE INTO services(service, generation, record, serial, pushed, report) "
-        "VALUES (?, ?, ?, ?, ?, ?)",
-        (service.service, generation, service.to_json(), serial, int(pushed), report),
+        "INSERT OR REPLACE INTO services(service, generation, record, serial, pushed, report, schemas) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            service.service,
+            generation,
+            service.to_json(),
+            found.serial + 1 if found is not None else 1,
+            pushed,
+            report,
+            json.dumps([schema.to_json() for schema in schemas]),
+        ),
     )
     for position, view in enumerate(service.views):
         types = " ".join(loaded[view.label].key_types) if view.label in loaded else ""
@@ -257,7 +284,7 @@ def _write(
     rows = rows_table(generation, position)
     connection.execute(f"CREATE TABLE {rows}(key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL)")
     loaded = Loaded()
-    for chunk in table.chunks(view):
+    for chunk in Progress(view.label).over(table.chunks(view)):
         try:
             connection.executemany(f"INSERT INTO {rows} VALUES (?, ?)", chunk.rows)
         except sqlite3.IntegrityError as fault:
@@ -276,7 +303,7 @@ def _upsert(connection: sqlite3.Connection, rows: str, chunks: Iterable[Chunk]) 
         f"WHERE substr(excluded.value, 1, 8) >= substr({rows}.value, 1, 8)"
     )
     loaded = Loaded()
-    for chunk in chunks:
+    for chunk in Progress(rows).over(chunks):
         connection.executemany(statement, chunk.rows)
         loaded += chunk.counted()
     return loaded

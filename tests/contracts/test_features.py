@@ -34,7 +34,7 @@ PUBLIC = {
         "Sequence[str] | None' = None) -> None"
     ),
     "Every": "(step: 'timedelta | str', begin: 'datetime', end: 'datetime', of: 'Place | None' = None) -> None",
-    "FeatureService": "name, features, roles={}, description=''",
+    "FeatureService": "name, features, roles={}, defaults={}, description=''",
     "FeatureStore": "(config: 'Configuration', spark: 'SparkSession | None' = None) -> 'None'",
     "FeatureView": (
         "name, version, ttl=None, description='', owner='', tags=(), sla=None, expectations=(), "
@@ -132,7 +132,8 @@ STORE = {
     ),
     "reproduce": "(self, name: 'str', *, from_source: 'bool' = False) -> 'TrainingSet'",
     "training_sets": "(self) -> 'TrainingSets'",
-    "export": "(self, service: 'str', *, at: 'datetime | None' = None) -> 'ExportReport'",
+    "export": "(self, service: 'str', *, at: 'datetime | None' = None, full: 'bool' = False) -> 'ExportReport'",
+    "verify_online": ("(self, service: 'str', *, sample: 'int | None' = None, seed: 'int' = 0) -> 'OnlineDifferences'"),
     "online": "(self) -> 'OnlineReader'",
     "table": "(self, name: 'str', *, version: 'int | None' = None) -> 'DataFrame'",
     "vacuum": (

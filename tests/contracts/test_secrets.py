@@ -162,4 +162,4 @@ def test_a_file_that_cannot_be_made_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises((RequestError, NotADirectoryError, FileExistsError)):
         SqliteOnline(tmp_path / "file" / "online.sqlite")._create()
-    assert export_service.__kwdefaults__ == {"mode": 0o600, "at": None}
+    assert export_service.__kwdefaults__ == {"mode": 0o600, "at": None, "full": False}

@@ -17,7 +17,8 @@ WORDS = frozenset(
 GENERAL = (
     "store.py", "registry.py", "materialize.py", "changes.py", "unit_tables.py", "table_views.py", "view_inputs.py",
     "shared_passes.py", "sources.py", "label_spines.py", "view_files.py", "view_texts.py", "training/*.py",
-    "online/*.py", "transforms/as_of*.py", "transforms/kinds/*.py", "transforms/labels.py", "transforms/splits.py",
+    "online/*.py", "serving/*.py", "transforms/as_of*.py", "transforms/kinds/*.py", "transforms/labels.py",
+    "transforms/splits.py",
 )  # fmt: skip
 DOOR = ("from fs_spark.tester_files import TesterFiles", "class FeatureStore(TesterFiles):")
 """The one place where the store meets tester files."""

@@ -16,9 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pyspark.sql import SparkSession
@@ -29,6 +26,8 @@ from tests.perf import catalogue as catalogue_perf
 from tests.perf import cluster as cluster_perf
 from tests.perf import dies as dies_perf
 from tests.perf import life as life_perf
+from tests.perf import online as online_perf
+from tests.perf import serving as serving_perf
 from tests.perf import spatial as spatial_perf
 from tests.perf import stdf as stdf_perf
 from tests.perf import verbs as verbs_perf
@@ -36,7 +35,6 @@ from tests.perf import view_stores as view_stores_perf
 from tests.perf import views as views_perf
 from tests.perf import windows as windows_perf
 
-BASE_US = 1_700_000_000_000_000
 Measurement = dict[str, Any]
 
 
@@ -50,10 +48,6 @@ def best_of(repeats: int, *actions: Callable[[], object]) -> list[float]:
             if repeat:
                 best[i] = min(best[i], time.perf_counter() - start)
     return best
-
-
-def _stamp(values: np.ndarray) -> pa.Array:
-    return pa.array(values, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
 
 
 def spatial(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measurement]:
@@ -77,51 +71,14 @@ def stdf(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measuremen
     yield from stdf_perf.ingest(spark, folder, best_of, measured, copies=max(round(8 * scale), 1))
 
 
-def online(spark: SparkSession, folder: Path, scale: float) -> list[Measurement]:
-    """One key from SQLite through the reader; floor: the bare SELECT of one row by its key."""
-    import sqlite3
+def online(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measurement]:
+    """The online stores; floors: the same bytes written and read without us, and one field for each feature."""
+    yield from online_perf.run(spark, folder, best_of, measured, scale)
 
-    from fs_spark.online import open_online
-    from fs_spark.online.batches import ViewRows
-    from fs_spark.online.codec import RowSchema
-    from fs_spark.online.records import ServiceRecord, ViewRecord
-    from fs_spark.online.sqlite import SqliteOnline
 
-    count = max(int(100_000 * scale), 1000)
-    schema = RowSchema(tuple(f"f{i}" for i in range(20)), ("double",) * 20)
-    event = _stamp(np.full(count, BASE_US))
-    values = np.random.default_rng(3).normal(size=count)
-    batch = pa.RecordBatch.from_pydict(
-        {
-            "lot_id": pa.array([f"L{i}" for i in range(count)]),
-            "event_timestamp": event,
-            "available_timestamp": event,
-            **{name: pa.array(values) for name in schema.names},
-        }
-    )
-    features = tuple((name, name) for name in schema.names)
-    record = ServiceRecord("s", (ViewRecord("v__v1.0", ("lot_id",), 1, features, schema),))
-    path = folder / "online.sqlite"
-    start = time.perf_counter()
-    SqliteOnline(path).publish(record, [ViewRows("v__v1.0", ("lot_id",), schema, 1, [batch])])
-    loaded = count / (time.perf_counter() - start)
-    asked = [f"L{i}" for i in np.random.default_rng(4).integers(0, count, 2000)]
-    with open_online(f"sqlite:///{path}") as reader, sqlite3.connect(path) as bare:
-        tables = [r[0] for r in bare.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        table = next(t for t in tables if t not in ("services", "views") and not t.startswith("sqlite_"))
-        key = bare.execute(f'PRAGMA table_info("{table}")').fetchall()[0][1]
-        some = bare.execute(f'SELECT "{key}" FROM "{table}" LIMIT 2000').fetchall()
-
-        def floor() -> None:
-            for (value,) in some:
-                bare.execute(f'SELECT * FROM "{table}" WHERE "{key}" = ?', (value,)).fetchone()
-
-        def run() -> None:
-            for lot in asked:
-                reader.get("s", [{"lot_id": lot}])
-
-        floor_s, run_s = best_of(3, floor, run)
-    return [{**measured("get_one_key", floor_s, run_s, 2000), "loaded_rows_per_s": round(loaded)}]
+def serving(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measurement]:
+    """Features over HTTP, 500 requests a second on one core; floor: an empty route, served in the same way."""
+    yield from serving_perf.http_get(folder, measured, scale)
 
 
 def verbs(spark: SparkSession, folder: Path, scale: float) -> Iterator[Measurement]:
@@ -178,6 +135,7 @@ BENCHMARKS: dict[str, Callable[[SparkSession, Path, float], Iterable[Measurement
     "asof": asof,
     "stdf": stdf,
     "online": online,
+    "serving": serving,
     "verbs": verbs,
     "views": views,
     "catalogue": catalogue,
