@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
@@ -12,6 +14,8 @@ from fs_spark.transforms.digest import unit_checksum
 from fs_spark.transforms.kept import only_units
 
 _ADDED = "__added"
+_COMMIT = "_commit_version"
+_SAME_ROWS = frozenset({"OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "UNSET TBLPROPERTIES"})
 
 
 def changed_rows(tables: Tables, name: str, since: int, until: int, units: Sequence[str]) -> DataFrame:
@@ -34,12 +38,32 @@ def changed_rows(tables: Tables, name: str, since: int, until: int, units: Seque
 def changed_keys(
     tables: Tables, name: str, since: int, until: int, units: Sequence[str], keys: Sequence[str]
 ) -> DataFrame:
-    """The keys whose rows, all of them together, differ between two versions; to the bit, each once."""
+    """The keys whose rows, all of them together, were changed to the bit by any commit between two versions; each once.
+
+    Also where a later commit changed them back: somebody may hold what they were in between.
+    """
     if since <= until and tables.has_change_feed(name):
         feed = tables.change_feed(name, since, until)
-        columns = [F.col(f"`{c}`") for c in tables.columns(name, until)]
+        columns = [F.col(f"`{c}`") for c in [*tables.columns(name, until), _COMMIT]]
         is_added = F.col("_change_type").isin("insert", "update_postimage")
-        return _moved(feed.where(~is_added).select(*columns), feed.where(is_added).select(*columns), keys)
+        moved = _moved(feed.where(~is_added).select(*columns), feed.where(is_added).select(*columns), [*keys, _COMMIT])
+        return moved.select(*keys).distinct()
+    pairs = itertools.pairwise(steps(tables, name, since, until))
+    found = [_changed_keys(tables, name, a, b, units, keys) for a, b in pairs]
+    return functools.reduce(DataFrame.unionByName, found).distinct()
+
+
+def steps(tables: Tables, name: str, since: int, until: int) -> list[int]:
+    """Versions of a table from one to another; of those between, the ones whose commit may have changed rows."""
+    if since > until:
+        return [since, until]
+    commits = {commit.version: commit.operation for commit in tables.history(name)}
+    return [since, *(at for at in range(since + 1, until) if commits.get(at) not in _SAME_ROWS), until]
+
+
+def _changed_keys(
+    tables: Tables, name: str, since: int, until: int, units: Sequence[str], keys: Sequence[str]
+) -> DataFrame:
     then, now = _alike(tables.read(name, since), tables.read(name, until))
     moved = _moved(then, now, units)
     return _moved(only_units(then, units=moved), only_units(now, units=moved), keys)

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,6 @@ from fs_spark.online.codec import (
     STRING,
     RowCodec,
     RowSchema,
-    day_part,
     doubles_part,
     key_part,
     row_codec,
@@ -253,13 +252,40 @@ def _keys(view: ViewRecord, batch: pa.RecordBatch) -> pa.Array:
 
 
 def _key_parts(column: pa.Array) -> pa.Array:
-    """A key column encoded; each distinct value only once."""
-    is_day = pa.types.is_date32(column.type)
-    coded = _plain(column.cast(pa.int32()) if is_day else column).dictionary_encode()
-    encode: Callable[[Any], bytes] = day_part if is_day else key_part
-    return pa.array(map(encode, coded.dictionary.to_pylist()), pa.binary(), size=len(coded.dictionary)).take(
-        coded.indices
-    )
+    """A key column encoded."""
+    plain = _plain(column)
+    if pa.types.is_string(plain.type) or pa.types.is_large_string(plain.type):
+        body = plain.cast(pa.binary()).cast(pa.string()).cast(pa.binary())  # the way back refuses what is not Unicode
+        lengths = pc.binary_length(body).to_numpy(zero_copy_only=False)
+        return _joined(_tags(KEY_TAGS["string"], lengths), body)
+    is_day = pa.types.is_date32(plain.type)
+    if pa.types.is_uint64(plain.type):
+        return pa.array(map(key_part, plain.to_pylist()), pa.binary(), size=len(plain))
+    numbers = plain.cast(pa.int32()) if is_day else plain
+    return _integer_keys(KEY_TAGS["date" if is_day else "integer"], numbers.cast(pa.int64()).to_numpy())
+
+
+def _integer_keys(tag: bytes, numbers: np.ndarray) -> pa.Array:
+    """Integers in their fewest bytes, as `codec.key_part` has them."""
+    size = np.abs(numbers).view(np.uint64)
+    lengths = np.ones(len(numbers), np.int32)
+    for bits in range(7, 64, 8):
+        lengths += size >= np.uint64(1 << bits)
+    longest = np.empty((len(numbers), 9), np.uint8)  # -2^63 takes nine
+    longest[:, 0] = np.where(numbers < 0, 255, 0)
+    longest[:, 1:] = numbers.astype(">i8").view(np.uint8).reshape(-1, 8)
+    data = longest[np.arange(9) >= 9 - lengths[:, None]]
+    offsets = np.zeros(len(numbers) + 1, np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    buffers = [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(data.tobytes())]
+    return _joined(_tags(tag, lengths), pa.Array.from_buffers(pa.binary(), len(numbers), buffers))
+
+
+def _tags(tag: bytes, lengths: np.ndarray) -> pa.Array:
+    """What stands before the bytes of a column of a key."""
+    cells = np.empty(len(lengths), [("tag", "S1"), ("length", "<u4")])
+    cells["tag"], cells["length"] = tag, lengths
+    return _cells(cells)
 
 
 def _double_arrays(column: pa.Array) -> pa.Array:

@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
 from fs_spark import names as n
-from fs_spark.changes import changed_keys
+from fs_spark.changes import changed_keys, steps
 from fs_spark.errors import RequestError, TableConflictError, without_secrets
 from fs_spark.features.definition import View
 from fs_spark.features.service import FeatureService
@@ -52,6 +52,8 @@ log = logging.getLogger(__name__)
 _AT_ONCE: Final = 1_000_000
 """Rows that the driver may hold."""
 _TRIES: Final = 3
+_STEPS: Final = 6
+"""Versions of a table without a change feed, each of which is compared with the next."""
 _STORED_TYPES: Final = {
     "boolean": "boolean",
     "int": "int",
@@ -266,6 +268,10 @@ class _Export:
             found = found.unionByName(self.due[view.table].where(later).select(*keys)).distinct()
         return found
 
+    def _steps(self, table: str, since: int) -> list[int]:
+        now = next(one.records[0] for one in self.pinned if one.view.table == table)
+        return steps(self.tables, table, since, now.delta_version)
+
     def can_go_on_from(self, published: Published) -> bool:
         """Whether what changed since is still to be had."""
         if not published.record.grows_into(self.record):
@@ -276,6 +282,9 @@ class _Export:
             why = self.tables.unreadable(table, before[name])
             if why is not None:
                 log.info("%s: all keys are exported, since version %d is gone: %s", name, before[name], why)
+                return False
+            if not self.tables.has_change_feed(table) and len(self._steps(table, before[name])) > _STEPS:
+                log.info("%s: all keys are exported, since many commits came after version %d", name, before[name])
                 return False
         return True
 

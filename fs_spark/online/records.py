@@ -155,6 +155,15 @@ class ViewRecord:
             and all((a is None) == (b is None) and (a is None or b is None or a <= b) for a, b in moments)
         )
 
+    def beside(self, other: ViewRecord) -> ViewRecord:
+        """With the moments from and until which the rows of both answer."""
+        from_us, until_us = self.from_us, self.until_us
+        if from_us is not None and other.from_us is not None:
+            from_us = max(from_us, other.from_us)
+        if until_us is not None and other.until_us is not None and self.delta_version == other.delta_version:
+            until_us = min(until_us, other.until_us)
+        return dataclasses.replace(self, from_us=from_us, until_us=until_us)
+
     def _without_moments(self) -> ViewRecord:
         """Without what alone differs between two exports of the same rows."""
         return dataclasses.replace(self, from_us=None, fresh_us=None, until_us=None)
@@ -256,6 +265,15 @@ class ServiceRecord:
             and len(self.views) == len(other.views)
             and all(mine.goes_on_in(theirs) for mine, theirs in zip(self.views, other.views, strict=True))
         )
+
+    def beside(self, found: ServiceRecord) -> ServiceRecord:
+        """The record of an update where another one came first: what both of them hold.
+
+        Keys that only the other one wrote may lack what a question before its moment would see; keys that this one
+        wrote over what the other held at the same version reach no further than this one.
+        """
+        there = {view.label: view for view in found.views}
+        return dataclasses.replace(self, views=tuple(view.beside(there.get(view.label, view)) for view in self.views))
 
     def _plain(self) -> tuple[Any, ...]:
         return self.service, self.on_demand, self.defaults, self.layout

@@ -255,7 +255,8 @@ class RedisOnline:
                 found = self.published(record.service)
                 if found is None or found.generation != generation:
                     return None
-                if record.is_older_than(found.record) or self._put(record, found, generation, loaded):
+                said = record if found.record == based_on.record else record.beside(found.record)
+                if record.is_older_than(found.record) or self._put(said, found, generation, loaded):
                     self._confirm(record.service, generation)
                     return PublishReport(record.service, loaded, generation)
         raise self._never_switched(record.service)

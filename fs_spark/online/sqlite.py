@@ -124,7 +124,8 @@ class SqliteOnline:
 
             loaded = load_all(record, tables, load, all_of=False)
             if not record.is_older_than(found.record):
-                _record(connection, record, found, found.generation, loaded)
+                said = record if found.record == based_on.record else record.beside(found.record)
+                _record(connection, said, found, found.generation, loaded)
             return PublishReport(record.service, loaded, found.generation)
 
     def push(self, published: Published, rows: Sequence[Pushed], *, expires_s: float) -> int:

@@ -235,3 +235,18 @@ def test_the_command_asks_at_a_moment_and_for_the_status(tmp_path: Path, capsys:
     for moment, text in (("noon", "not a moment"), ("2025-03-03T12:00", "without a zone")):
         assert main([*words, "--at", moment]) == 2
         assert text in capsys.readouterr().err
+
+
+def test_two_updates_say_what_both_hold() -> None:
+    (states, *_) = SHOP.views
+    early = dataclasses.replace(states, from_us=50, until_us=80)
+    late = dataclasses.replace(states, from_us=60, until_us=90)
+
+    def moments(mine: ViewRecord, theirs: ViewRecord) -> tuple[int | None, int | None]:
+        (view,) = ServiceRecord("s", (mine,)).beside(ServiceRecord("s", (theirs,))).views
+        return view.from_us, view.until_us
+
+    assert moments(early, late) == moments(late, early) == (60, 80)
+    newer = dataclasses.replace(early, delta_version=early.delta_version + 1)
+    assert moments(newer, late) == (60, 80)  # what the later version changed reaches to 80
+    assert moments(dataclasses.replace(late, delta_version=9), early) == (60, 90)
