@@ -140,7 +140,8 @@ class TableReader:
         reader = reader.option("startingVersion", since + 1).option("endingVersion", until)
         if since >= until:
             frame = self.delta(name, until)
-            return frame.where("false").withColumn("_change_type", F.lit(None).cast("string"))
+            told = {"_change_type": F.lit(None).cast("string"), "_commit_version": F.lit(None).cast("bigint")}
+            return frame.where("false").withColumns(told)
         return reader.table(self.identifier(name)) if self.catalog else reader.load(self.path(name))
 
     def row_count(self, name: str, version: int | None = None) -> int | None:

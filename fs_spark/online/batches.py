@@ -199,7 +199,10 @@ def _with_keys(batch: pa.RecordBatch, keys: Sequence[str]) -> pa.RecordBatch:
 def _sequences(batch: pa.RecordBatch) -> pa.Array:
     if SEQUENCE not in batch.schema.names:
         return pa.array(np.zeros(batch.num_rows, np.int64))
-    return batch.column(SEQUENCE).cast(pa.int64()).fill_null(0)
+    found = batch.column(SEQUENCE)
+    if pa.types.is_struct(found.type):  # with the columns that order rows of one event
+        found = pc.struct_field(found, SEQUENCE)
+    return found.cast(pa.int64()).fill_null(0)
 
 
 def _rows(codec: RowCodec, batch: pa.RecordBatch) -> pa.Array:

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
@@ -377,20 +378,30 @@ def export_service(
     return done
 
 
+def _first_line(fault: Exception) -> str:
+    return str(fault).strip().partition("\n")[0]
+
+
 def _published(
     store: OnlineStore, export: _Export, found: Published | None, *, full: bool
 ) -> tuple[PublishReport, Literal["full", "incremental"]]:
     """Changes of what is published where that is possible, else all of it beside what is there."""
     name = export.record.service
     for _ in range(_TRIES):
+        if found is not None and export.record.is_older_than(found.record):
+            return PublishReport(name, overtaken=True), "full"
         if found is None or full or not export.can_go_on_from(found):
             seen = found.generation if found is not None else 0
             return store.publish(export.record, export.rows(), seen=seen), "full"
-        report = store.update(export.record, export.rows(found.record), based_on=found)
+        try:
+            report = store.update(export.record, export.rows(found.record), based_on=found)
+        except PySparkException as fault:  # such as a file of the change feed that is gone
+            log.warning("%s: what changed cannot be read, all keys are exported: %s", name, _first_line(fault))
+            return store.publish(export.record, export.rows(), seen=found.generation), "full"
         if report is not None:
             return report, "incremental"
         found = store.published(name)
-        if found is not None and (found.record.covers(export.record) or export.record.is_older_than(found.record)):
+        if found is not None and found.record.covers(export.record):
             return PublishReport(name, overtaken=True), "incremental"
     raise TableConflictError(
         f"service {name!r} was published by others {_TRIES} times while this export ran.\n"

@@ -184,7 +184,10 @@ def load_all(
 
 
 def is_overtaken(found: Published | None, record: ServiceRecord, seen: int | None) -> bool:
-    """Whether a publication that came since `seen` stands against this record."""
-    if seen is None or found is None or found.generation == seen:
+    """Whether what is published stands against this record: of later versions, or come since `seen` and as good.
+
+    An update keeps the generation, so that the same number says nothing about the versions.
+    """
+    if seen is None or found is None:
         return False
-    return found.record.covers(record) or record.is_older_than(found.record)
+    return record.is_older_than(found.record) or (found.generation != seen and found.record.covers(record))

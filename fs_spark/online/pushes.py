@@ -14,10 +14,10 @@ from typing import Any, Final, Self
 
 from fs_spark.errors import FeatureNotFoundError, RequestError, did_you_mean
 from fs_spark.names import AVAILABLE_TIMESTAMP, EVENT_TIMESTAMP, SEQUENCE
-from fs_spark.online.codec import Value, encode_key, row_codec
+from fs_spark.online.codec import KEY_TAGS, Value, key_part, row_codec
 from fs_spark.online.protocol import OnlineStore, Pushed, open_store
 from fs_spark.online.records import TIMES, Published, ViewRecord
-from fs_spark.online.request import moment_us
+from fs_spark.online.request import as_date, moment_us
 from fs_spark.online.values import order_of, pushed_value
 
 Row = Mapping[str, Any]
@@ -54,7 +54,8 @@ class OnlinePusher:
                 f"service {service!r} is not published.\nHint: run `fs-spark export {service}` first"
             )
         records = _records(published, view)
-        pushed = [one for at, row in enumerate(rows) for one in _encoded(records, f"row {at}", row)]
+        types = _key_types(published, records)
+        pushed = [one for at, row in enumerate(rows) for one in _encoded(records, types, f"row {at}", row)]
         return self._store.push(published, pushed, expires_s=life.total_seconds()) if pushed else 0
 
     def close(self) -> None:
@@ -87,7 +88,31 @@ def _records(published: Published, view: str) -> list[ViewRecord]:
     return found
 
 
-def _encoded(records: Sequence[ViewRecord], label: str, row: Row) -> list[Pushed]:
+def _key_types(published: Published, records: Sequence[ViewRecord]) -> dict[str, str]:
+    """Key -> the type that stored rows have, as far as one told it."""
+    found: dict[str, str] = {}
+    for record, types in zip(published.record.views, published.key_types, strict=True):
+        if record in records and types:
+            found |= zip(record.keys, types, strict=True)
+    return found
+
+
+def _key(records: Sequence[ViewRecord], types: Mapping[str, str], label: str, row: Row) -> bytes:
+    """The bytes of a row's key. Raises  RequestError for a value of another type than stored keys have"""
+    parts = []
+    for name in records[0].keys:
+        kind = types.get(name)
+        part = key_part(as_date(row[name]) if kind == "date" else row[name])
+        if kind and not part.startswith(KEY_TAGS[kind]):
+            raise RequestError(
+                f"{label}, column {name!r} is {kind}, found {row[name]!r} ({type(row[name]).__name__}).\n"
+                f"Hint: text never equals a number here; pass the type that the offline table has."
+            )
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _encoded(records: Sequence[ViewRecord], types: Mapping[str, str], label: str, row: Row) -> list[Pushed]:
     keys, columns = records[0].keys, dict.fromkeys(name for one in records for name in one.stored.names)
     known = {*keys, *columns, SEQUENCE}
     lacking = [name for name in (*keys, EVENT_TIMESTAMP) if row.get(name) is None]
@@ -101,8 +126,7 @@ def _encoded(records: Sequence[ViewRecord], label: str, row: Row) -> list[Pushed
         )
     event = moment_us(row[EVENT_TIMESTAMP])
     available = event if row.get(AVAILABLE_TIMESTAMP) is None else moment_us(row[AVAILABLE_TIMESTAMP])
-    key = encode_key([row[name] for name in keys])
-    assert key is not None
+    key = _key(records, types, label, row)
     order = order_of(event, available, int(row.get(SEQUENCE) or 0))
     found = []
     for record in records:

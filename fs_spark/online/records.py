@@ -275,6 +275,15 @@ class ServiceRecord:
         there = {view.label: view for view in found.views}
         return dataclasses.replace(self, views=tuple(view.beside(there.get(view.label, view)) for view in self.views))
 
+    def after(self, found: ServiceRecord, based_on: ServiceRecord) -> ServiceRecord:
+        """The record under which rows stand once those of this one are written over what was found.
+
+        It is this one where nobody came since `based_on`; the found one, with what both hold, where that is newer.
+        """
+        if self.is_older_than(found):
+            return found.beside(self)
+        return self if found == based_on else self.beside(found)
+
     def _plain(self) -> tuple[Any, ...]:
         return self.service, self.on_demand, self.defaults, self.layout
 

@@ -216,6 +216,8 @@ def redis_address(url: str, environment: Mapping[str, str] | None = None) -> Red
     except ValueError as met:
         raise fault(f"what stands for the host is no host: {met}", _HOST_HINT) from None
     scheme, _, kind = parts.scheme.partition("+")
+    if parts.netloc and "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        raise fault("its password has characters that end it", f"set {PASSWORD} instead, or write / as %2F, # as %23")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     if unknown := [name for name in options if name not in _OPTIONS]:
         raise fault(f"unknown option {', '.join(unknown)}", f"the options are {', '.join(_OPTIONS)}")

@@ -95,7 +95,7 @@ class RedisSource:
     address: RedisAddress
     _known: dict[str, Published] = field(default_factory=dict)
     _closed: bool = False
-    _client: redis.Redis = field(init=False)
+    _client: redis.Redis = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.keys = RedisKeys(self.address.prefix, self.address.is_cluster)
@@ -135,7 +135,7 @@ class RedisSource:
                 told = self._by_node(asked.names)
                 told.append(self.client.get(name))
             else:
-                told = self.client.mget([*asked.names, name])
+                told = self.client.execute_command("MGET", *asked.names, name)  # `mget` looks at each name first
         if not _is_current(published, told[-1]):
             self._known.pop(published.record.service, None)
             return None
@@ -163,7 +163,7 @@ class AsyncRedisSource:
     address: RedisAddress
     _known: dict[str, Published] = field(default_factory=dict)
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
-    _client: redis.asyncio.Redis = field(init=False)
+    _client: redis.asyncio.Redis = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.keys = RedisKeys(self.address.prefix, self.address.is_cluster)

@@ -199,7 +199,7 @@ class RedisOnline:
     address: RedisAddress
     grace_s: float = GRACE_S
     lease_s: float = LEASE_S
-    _client: Any = field(default=None, init=False)
+    _client: Any = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.keys = RedisKeys(self.address.prefix, self.address.is_cluster)
@@ -220,6 +220,7 @@ class RedisOnline:
         name = record.service
         with self.address.faults():
             self._require_server()
+            servers = self._servers()
             self._clean(name)
             generation = self._next()
 
@@ -230,6 +231,7 @@ class RedisOnline:
                 with self._lease(name, generation):
                     loaded = load_all(record, tables, load, all_of=True)
                     self._settle()
+                    self._require_same(servers)
                     stood = self._switch(record, generation, loaded, seen)
                 if stood:
                     self._confirm(name, generation)
@@ -244,6 +246,7 @@ class RedisOnline:
         generation = based_on.generation
         with self.address.faults():
             self._require_server()
+            servers = self._servers()
             loaded = load_all(
                 record,
                 tables,
@@ -251,12 +254,13 @@ class RedisOnline:
                 all_of=False,
             )
             self._settle()
+            self._require_same(servers)
             for _ in range(_SWITCHES):
                 found = self.published(record.service)
                 if found is None or found.generation != generation:
                     return None
-                said = record if found.record == based_on.record else record.beside(found.record)
-                if record.is_older_than(found.record) or self._put(said, found, generation, loaded):
+                said = record.after(found.record, based_on.record)
+                if said == found.record or self._put(said, found, generation, loaded):
                     self._confirm(record.service, generation)
                     return PublishReport(record.service, loaded, generation)
         raise self._never_switched(record.service)
@@ -316,6 +320,22 @@ class RedisOnline:
             raise OnlineStoreError(
                 f"{self.address.shown} drops any key when it is full (maxmemory-policy {policy}), and rows would be "
                 "missing without a word.\nHint: CONFIG SET maxmemory-policy noeviction, or volatile-ttl"
+            )
+
+    def _servers(self) -> frozenset[str]:
+        """The servers that hold keys, each as it was started."""
+        if self.keys.is_cluster:
+            told = self.client.info("server", target_nodes="primaries")
+            return frozenset(str(one["run_id"]) for one in (told.values() if "run_id" not in told else [told]))
+        return frozenset([str(self.client.info("server")["run_id"])])
+
+    def _require_same(self, servers: frozenset[str]) -> None:
+        """Raises  OnlineStoreError where a server was started anew since: it may have lost what was written before"""
+        gone = servers - self._servers()
+        if gone:
+            raise OnlineStoreError(
+                f"{self.address.shown}: a server was started anew, or another took over, while rows were written, and "
+                "some of them may be lost. What was published stands.\nHint: run the export again."
             )
 
     def _next(self) -> int:

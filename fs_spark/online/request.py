@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +34,8 @@ _Row: TypeAlias = tuple[Value, ...]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_DAY: Final = date(1970, 1, 1).toordinal()
+_ANY_SEQUENCE: Final = 2**63 - 1
+"""Stands for a sequence that is not known: an exported row of the same times is not earlier than a pushed one."""
 STATUS: Final = "status"
 AGE: Final = "age_s"
 
@@ -78,9 +79,9 @@ class ViewPlan:
     codec: RowCodec
     head: int
     """How many bytes stand before the rows of a key."""
-    names: tuple[str, ...]
-    """What is answered as it is stored; `values_of` gives it from a row."""
-    values_of: Callable[[_Row], Sequence[Value]]
+    plain: tuple[tuple[str, int], ...]
+    copy: Callable[[Answer, _Row], None]
+    """Puts what is answered as it is stored, `plain`, into an answer."""
     converted: tuple[tuple[str, int, Callable[[Value], object]], ...]
     stands: int
     """Where the time stands that TTL and age count from: the last event of states, else the event."""
@@ -90,14 +91,11 @@ class ViewPlan:
     since: str | None = None
     status: str | None = None
     """What the view's status is called, where it is asked for."""
+    told_by: str | None = None
+    """Of a view's known values: what the status of the view is called, where it is asked for."""
     defaults: Mapping[str, object] = field(default_factory=dict)
     schemas: Mapping[int, RowSchema] = field(default_factory=dict)
     """The schemas that pushed rows may have, by their marks."""
-
-    @property
-    def may_end(self) -> bool:
-        """Whether a row may be too old, or past its end."""
-        return self.ttl_us is not None or self.ends is not None
 
     def keys_of(self, columns: Mapping[str, Sequence[bytes | None]]) -> Sequence[bytes | None]:
         """The bytes of many keys from those of their columns."""
@@ -107,24 +105,27 @@ class ViewPlan:
     def fill(self, answers: Sequence[Answer], keys: Sequence[bytes | None], found: Found, at_us: int) -> None:
         """Puts into each answer what the rows of its key say at a moment."""
         rows, pushed = found
-        decode_one, names, values_of, holds = self.codec.decode_one, self.names, self.values_of, self._holds
-        one_row = self.head + self.codec.size_of_one if self.codec.size_of_one and not pushed else -1
-        head, latest, is_timed, may_end, is_plain = (
-            self.head, self._latest(at_us), self.record.boundary is not None, self.may_end, self._is_plain
-        )  # fmt: skip
-        for answer, key in zip(answers, keys, strict=True):
-            value = rows.get(key)  # type: ignore[arg-type]
+        head, decode_one, copy = self.head, self.codec.decode_one, self.copy
+        one_row = head + self.codec.size_of_one if self.codec.size_of_one and not pushed else -1
+        is_timed, latest, oldest = self.record.boundary is not None, self._latest(at_us), self._oldest(at_us)
+        stands, ends, is_plain = self.stands, self.ends, self._is_plain
+        values = map(rows.get, keys)  # type: ignore[arg-type]
+        for answer, key, value in zip(answers, keys, values, strict=True):
             row: _Row | None
-            if value is not None and len(value) == one_row:  # nearly always so, and then nearly always usable
-                row = decode_one(value, head)
+            usable: _Row | None
+            if value is not None and len(value) == one_row:  # nearly always so; no call, since each counts here
+                row = usable = decode_one(value, head)
                 event, available = row[0], row[1]
-                if is_timed and event is not None and (available is None or event > latest or available > latest):  # type: ignore[operator]
-                    row = None
+                if is_timed and event is not None:
+                    if available is None or event > latest or available > latest:  # type: ignore[operator]
+                        row = usable = None
+                    elif ends is not None or (last := row[stands]) is None or last < oldest:  # type: ignore[operator]
+                        usable = row if self._holds(row, at_us) else None
             else:
                 row = self._newest(value, pushed.get(key), latest)  # type: ignore[arg-type]
-            usable = row if row is None or not may_end or holds(row, at_us) else None
+                usable = row if row is None or self._holds(row, at_us) else None
             if is_plain and usable is not None:
-                answer |= zip(names, values_of(usable))  # noqa: B905 - `strict` takes a third longer
+                copy(answer, usable)
             else:
                 self._put(answer, row, usable, at_us)
 
@@ -133,10 +134,12 @@ class ViewPlan:
         if self.status is not None:
             self._tell(answer, row, usable, at_us)
         if usable is None:
-            if row is None:
+            if row is None and self.defaults:
                 answer.update(self.defaults)
+                if self.told_by is not None:
+                    answer[self.told_by] = "default"
             return
-        answer.update(zip(self.names, self.values_of(usable), strict=True))
+        self.copy(answer, usable)
         for name, place, convert in self.converted:
             answer[name] = convert(usable[place])
         if self.since is not None:
@@ -154,33 +157,41 @@ class ViewPlan:
         if self.status is not None:
             answer[self.status] = "down"
 
-    def _with_pushed(self, rows: Sequence[_Row], value: bytes | None, pushed: bytes) -> Sequence[_Row]:
-        """The exported rows and, where it is later than the last of them, the pushed one."""
-        order, mark, row = pushed_row(pushed)
-        if rows:
-            event, available = rows[-1][0], rows[-1][1]
-            if event is None or available is None:
-                return rows
-            _, sequence = HEAD.unpack_from(value or b"")
-            if order <= order_of(event, available, sequence):  # type: ignore[arg-type]
-                return rows
+    def _pushed(self, pushed: bytes, latest: int, seen: _Row | None, sequence: int) -> _Row | None:
+        """The pushed row where T sees it, and it is later than the exported row that T sees."""
+        order, mark, encoded = pushed_row(pushed)
         schema = self.schemas.get(mark)
-        return rows if schema is None else [*rows, _as_now(row_codec(schema), row, self.record.stored)]
+        if schema is None:
+            return None
+        if seen is not None:
+            event, available = seen[0], seen[1]
+            if event is None or available is None or order <= order_of(event, available, sequence):  # type: ignore[arg-type]
+                return None
+        row = _as_now(row_codec(schema), encoded, self.record.stored)
+        return row if _is_seen(row, latest) else None
 
     def _latest(self, at_us: int) -> int:
         """The latest times of rows that T sees."""
         return at_us if self.record.boundary == "at_or_before" else at_us - 1
+
+    def _oldest(self, at_us: int) -> int:
+        """The earliest time that TTL lets a row stand from."""
+        return -(2**63) if self.ttl_us is None else at_us - self.ttl_us
 
     def _newest(self, value: bytes | None, pushed: bytes | None, latest: int) -> _Row | None:
         """The newest row that is seen."""
         rows: Sequence[_Row] = ()
         if value is not None and len(value) != self.head:
             rows = self.codec.decode_rows(value, self.head)
-        if pushed is not None:
-            rows = self._with_pushed(rows, value, pushed)
         if self.record.boundary is None:
             return rows[-1] if rows else None
-        return next((row for row in reversed(rows) if _is_seen(row, latest)), None)
+        seen = next((row for row in reversed(rows) if _is_seen(row, latest)), None)
+        if pushed is None:
+            return seen
+        is_last = seen is not None and seen is rows[-1]  # the sequence of others is not stored
+        sequence = HEAD.unpack_from(value or b"")[1] if is_last else _ANY_SEQUENCE
+        newer = self._pushed(pushed, latest, seen, sequence)
+        return seen if newer is None else newer
 
     def _holds(self, row: _Row, at_us: int) -> bool:
         """Whether it is neither too old nor past its end."""
@@ -188,7 +199,7 @@ class ViewPlan:
             return True
         if self.ttl_us is not None:
             stands = row[self.stands]
-            if stands is None or stands < at_us - self.ttl_us:  # type: ignore[operator]
+            if stands is None or stands < self._oldest(at_us):  # type: ignore[operator]
                 return False
         ends = None if self.ends is None else row[self.ends]
         return ends is None or at_us < ends  # type: ignore[operator]
@@ -202,10 +213,12 @@ class ViewPlan:
 
     def _status(self, row: _Row | None, usable: _Row | None, at_us: int) -> Status:
         record = self.record
+        if row is None and self.defaults:
+            return "default"
         if record.until_us is not None and at_us > record.until_us:
             return "beyond"
         if row is None:
-            return "default" if self.defaults else "missing"
+            return "missing"
         if usable is None:
             return "stale"
         if record.sla_us is not None and (record.fresh_us is None or at_us - record.fresh_us > record.sla_us):
@@ -277,6 +290,7 @@ def _plan(published: Published, features: tuple[str, ...] | None, with_times: bo
         key_types |= zip(columns, types or [key_types.get(key, "") for key in columns], strict=True)
     touched = {view.called for view in record.views if any(name in asked for name in view.outputs)}
     timed = {view.called for view in record.views if any(name in shown for name in view.outputs)}
+    whole = {view.called for view in record.views if view.known is None}
     plans, about = [], dict[str, None]()
     for position, view in enumerate(record.views):
         tells = view.known is None and view.called in touched  # times and status are of the newest row
@@ -287,8 +301,9 @@ def _plan(published: Published, features: tuple[str, ...] | None, with_times: bo
             asked,
             with_times=times,
             status=f"{view.prefix}{STATUS}" if tells and status else None,
+            told_by=f"{view.prefix}{STATUS}" if status and view.known is not None and view.called in whole else None,
         )
-        if plan.names or plan.converted or plan.since or plan.status:
+        if plan.plain or plan.converted or plan.since or plan.status:
             plans.append(plan)
         about |= dict.fromkeys([f"{view.prefix}{EVENT_TIMESTAMP}"] if times else [])
         if plan.status is not None:
@@ -298,7 +313,13 @@ def _plan(published: Published, features: tuple[str, ...] | None, with_times: bo
 
 
 def _view_plan(
-    published: Published, position: int, asked: Mapping[str, None], *, with_times: bool, status: str | None
+    published: Published,
+    position: int,
+    asked: Mapping[str, None],
+    *,
+    with_times: bool,
+    status: str | None,
+    told_by: str | None,
 ) -> ViewPlan:
     view = published.record.views[position]
     defaults = {name: value for name, value in published.record.defaults if name in view.outputs and name in asked}
@@ -309,30 +330,35 @@ def _view_plan(
     is_timed = view.boundary is not None
     if with_times:
         pairs.append((f"{view.prefix}{EVENT_TIMESTAMP}", *place[EVENT_TIMESTAMP]))
+    plain = tuple((name, i) for name, i, kind in pairs if kind not in _PYTHON)
     return ViewPlan(
         position,
         view,
         row_codec(view.stored),
         HEAD.size if published.record.layout > 1 else 0,
-        tuple(name for name, _, kind in pairs if kind not in _PYTHON),
-        _values_of([i for _, i, kind in pairs if kind not in _PYTHON]),
+        plain,
+        _copier(plain),
         tuple((name, i, _PYTHON[kind]) for name, i, kind in pairs if kind in _PYTHON),
         place[LAST_EVENT if LAST_EVENT in view.times else EVENT_TIMESTAMP][0],
         view.ttl_us if is_timed else None,
         place[VALID_TO][0] if is_timed and VALID_TO in view.times else None,
         view.since if view.since in asked else None,
         status,
+        told_by,
         defaults,
         {schema_mark(schema): schema for schema in (*published.schemas, view.stored)},
     )
 
 
-def _values_of(places: Sequence[int]) -> Callable[[_Row], Sequence[Value]]:
-    """What takes the values at some places out of a row."""
-    first = places[0] if places else 0
-    if list(places) == list(range(first, first + len(places))):
-        return operator.itemgetter(slice(first, first + len(places)))
-    return operator.itemgetter(*places)
+def _copier(pairs: Sequence[tuple[str, int]]) -> Callable[[Answer, _Row], None]:
+    """What puts the values at some places of a row into an answer under their names.
+
+    Compiled, as `namedtuple` does it: for 20 names 0.4 microseconds, `answer.update(zip(...))` 0.7.
+    """
+    lines = [f" answer[{name!r}] = row[{place:d}]" for name, place in pairs]
+    scope: dict[str, Callable[[Answer, _Row], None]] = {}
+    exec("\n".join(["def copy(answer, row):", *lines, " return None"]), scope)
+    return scope["copy"]
 
 
 def encoded_keys(plan: Plan, keys: Sequence[Key]) -> list[Sequence[bytes | None]]:
@@ -362,7 +388,7 @@ def _plain_columns(plan: Plan, keys: Sequence[Key]) -> Mapping[str, Sequence[byt
             values = [key[column] for key in keys]
         except KeyError:
             return None
-        parts = key_column(kind, list(map(_as_date, values)) if kind == "date" else values)
+        parts = key_column(kind, list(map(as_date, values)) if kind == "date" else values)
         if parts is None:
             return None
         columns[column] = parts
@@ -371,14 +397,10 @@ def _plain_columns(plan: Plan, keys: Sequence[Key]) -> Mapping[str, Sequence[byt
 
 def blank_answers(plan: Plan, keys: Sequence[Key]) -> list[Answer]:
     """The keys' own columns, then the plan's, which are None."""
-    answers: list[Answer] = []
-    template: Answer = {}
-    order: tuple[str, ...] | None = None
-    for key in keys:
-        if tuple(key) != order:
-            order, template = tuple(key), {**key, **plan.columns}
-        answers.append(template | (key if type(key) is dict else dict(key)))  # a third of what building it anew takes
-    return answers
+    if len(set(map(tuple, keys))) == 1 and set(map(type, keys)) == {dict}:
+        template: Answer = {**keys[0], **plan.columns}
+        return [template | key for key in keys]  # type: ignore[operator]  # a third of what the following takes
+    return [{**key, **plan.columns} for key in keys]
 
 
 def require_list(keys: Sequence[Key]) -> None:
@@ -404,7 +426,7 @@ def _parts(plan: Plan, label: str, key: Key) -> dict[str, bytes | None]:
     for column, kind in needed.items():
         value = key[column]
         try:
-            part = parts[column] = None if value is None else key_part(_as_date(value) if kind == "date" else value)
+            part = parts[column] = None if value is None else key_part(as_date(value) if kind == "date" else value)
         except RequestError as fault:
             raise RequestError(f"{label}, column {column!r}: {fault}") from None
         if part is not None and kind and not part.startswith(KEY_TAGS[kind]):
@@ -415,7 +437,7 @@ def _parts(plan: Plan, label: str, key: Key) -> dict[str, bytes | None]:
     return parts
 
 
-def _as_date(value: object) -> object:
+def as_date(value: object) -> object:
     """A date, also where JSON could only write it as text."""
     if isinstance(value, str):
         try:

@@ -123,8 +123,8 @@ class SqliteOnline:
                 return _upsert(connection, rows, table.chunks(record.views[position]))
 
             loaded = load_all(record, tables, load, all_of=False)
-            if not record.is_older_than(found.record):
-                said = record if found.record == based_on.record else record.beside(found.record)
+            said = record.after(found.record, based_on.record)
+            if said != found.record:
                 _record(connection, said, found, found.generation, loaded)
             return PublishReport(record.service, loaded, found.generation)
 

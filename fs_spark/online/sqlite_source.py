@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from fs_spark.errors import RequestError
+from fs_spark.errors import OnlineStoreError, RequestError
 from fs_spark.online.codec import RowSchema
 from fs_spark.online.protocol import Found, Wanted
 from fs_spark.online.records import Published, ServiceRecord
@@ -138,9 +138,11 @@ class SqliteSource:
     _known: dict[str, Published] = field(default_factory=dict)
     _pid: int = field(default_factory=os.getpid)
     _closed: bool = False
+    _opened: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         self._idle.append(open_read_only(self.path))  # a missing file is told here, not at the first request
+        self._opened = self._file()
 
     def services(self) -> list[str]:
         with self._connection() as connection:
@@ -151,7 +153,10 @@ class SqliteSource:
         known = self._known.get(service)
         if known is None:
             with self._connection() as connection:
-                known = load_published(connection, service)
+                try:
+                    known = load_published(connection, service)
+                except sqlite3.OperationalError as fault:
+                    raise self._refused(fault) from fault
             if known is not None:
                 self._known[service] = known
         return known
@@ -169,7 +174,7 @@ class SqliteSource:
                 found = self._in_transaction(connection, published, wanted)
         except sqlite3.OperationalError as fault:
             if "no such table" not in str(fault):
-                raise
+                raise self._refused(fault) from fault
             found = None
         finally:
             self._given_back(connection)
@@ -220,6 +225,9 @@ class SqliteSource:
                 )
         return found
 
+    def _refused(self, fault: sqlite3.OperationalError) -> OnlineStoreError:
+        return OnlineStoreError(f"{self.path} cannot be read: {fault}.\nHint: is its disk there, and sound?")
+
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         connection = self._taken()
@@ -233,10 +241,22 @@ class SqliteSource:
             raise RequestError("this reader is closed.\nHint: open another with `open_online`.")
         if self._pid != os.getpid():
             self._pid, self._set_aside, self._idle = os.getpid(), [*self._set_aside, *self._idle], deque()
+        file = self._file()
+        if file != self._opened:  # it was removed and made again
+            self._opened, self._idle = file, deque()
+            self._known.clear()
         try:
             return self._idle.pop()
         except IndexError:
             return open_read_only(self.path)
+
+    def _file(self) -> tuple[int, int]:
+        """Which file it is. Raises  OnlineStoreError"""
+        try:
+            found = os.stat(self.path)
+        except OSError as fault:
+            raise OnlineStoreError(f"{self.path} cannot be read: {fault.strerror}.\n{_EXPORT_HINT}") from fault
+        return found.st_dev, found.st_ino
 
     def _given_back(self, connection: sqlite3.Connection) -> None:
         self._idle.append(connection)

@@ -11,11 +11,11 @@ from typing import Any, Final
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from fs_spark.errors import FeatureNotFoundError, RequestError, TableConflictError, without_secrets
+from fs_spark.errors import FeatureNotFoundError, RequestError, SchemaError, TableConflictError, without_secrets
 from fs_spark.features.definition import View
 from fs_spark.features.table_view import TableView
 from fs_spark.online.batches import Chunk
-from fs_spark.online.codec import decode_key
+from fs_spark.online.codec import decode_key, row_codec
 from fs_spark.online.due_rows import due_rows
 from fs_spark.online.export import held_of, rows_of
 from fs_spark.online.frame_rows import FrameRows
@@ -171,9 +171,22 @@ def _difference(record: ViewRecord, wanted: bytes, stored: bytes | None) -> str 
     version, sequence = HEAD.unpack_from(stored)
     if version > record.delta_version:
         return "newer"
-    rows, body = wanted[HEAD.size :], stored[HEAD.size :]
-    is_equal = body == rows if record.boundary is None else body.endswith(rows)
-    return None if is_equal and sequence == HEAD.unpack_from(wanted)[1] else "different"
+    try:
+        rows, body = _up_to(record, wanted), _up_to(record, stored)
+    except SchemaError:
+        return "unreadable"
+    is_equal = body == rows if record.boundary is None else body[-len(rows) :] == rows
+    is_cut = stored[HEAD.size :].endswith(wanted[HEAD.size :])
+    return None if is_equal and (not is_cut or sequence == HEAD.unpack_from(wanted)[1]) else "different"
+
+
+def _up_to(record: ViewRecord, value: bytes) -> list[bytes]:
+    """The rows of a value, each as its bytes; of states those that are said to be there."""
+    codec = row_codec(record.stored)
+    rows = codec.decode_rows(value, HEAD.size)
+    if record.until_us is not None:
+        rows = [row for row in rows if row[0] is None or row[0] <= record.until_us]  # type: ignore[operator]
+    return [codec.encode(row) for row in rows]
 
 
 def _parts(chunks: Iterator[Chunk]) -> Iterator[tuple[list[bytes], list[bytes]]]:

@@ -170,6 +170,19 @@ def test_times_that_no_reader_could_give_back_are_refused(kind: str, value: int,
             next(found)
 
 
+@pytest.mark.parametrize(
+    "kind", [pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()], ids=str
+)
+def test_integer_keys_have_the_codecs_bytes_at_every_width(kind: pa.DataType) -> None:
+    signed = pa.types.is_signed_integer(kind)
+    low, high = (-(2 ** (kind.bit_width - 1)), 2 ** (kind.bit_width - 1) - 1) if signed else (0, 2**kind.bit_width - 1)
+    edges = {sign * 2**bits + more for bits in range(65) for sign in (-1, 1) for more in (-1, 0, 1)}
+    keys = sorted(edge for edge in edges if low <= edge <= high)
+    batch = batch_of(id=pa.array(keys, kind), f=pa.array([1] * len(keys), pa.int64()))
+    (chunk,) = chunks(view_of(RowSchema(("f",), ("long",)), ("id",)), [batch])
+    assert [key for key, _ in chunk.rows] == [encode_key([key]) for key in keys]
+
+
 def test_dates_are_keys() -> None:
     batch = batch_of(day=pa.array([date(2025, 3, 3), date(1, 1, 1), None]), f=pa.array([1, 2, 3], pa.int64()))
     (chunk,) = chunks(view_of(RowSchema(("f",), ("long",)), ("day",)), [batch])

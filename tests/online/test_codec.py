@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fs_spark.errors import RequestError, SchemaError
-from fs_spark.online.codec import TYPES, RowSchema, Value, encode_key, join_key, key_part, row_codec
+from fs_spark.online.codec import TYPES, RowSchema, Value, encode_key, join_key, key_column, key_part, row_codec
 
 # hypothesis builds its table of Unicode in the first draw of a text, which takes seconds on a busy machine
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -60,6 +60,15 @@ def test_a_row_comes_back_as_it_was(case: tuple[RowSchema, list[Value]]) -> None
 @given(schema_and_row())
 def test_a_schema_comes_back_from_json(case: tuple[RowSchema, list[Value]]) -> None:
     assert RowSchema.from_json(case[0].to_json()) == case[0]
+
+
+@patient
+@given(st.lists(st.none() | st.floats(), min_size=1, max_size=20))
+def test_one_row_of_fixed_width_is_decoded_as_rows_are(values: list[Value]) -> None:
+    codec = row_codec(RowSchema(tuple(f"c{i}" for i in range(len(values))), ("double",) * len(values)))
+    row = codec.encode(values)
+    assert len(row) == codec.size_of_one
+    assert all(same(f, w) for f, w in zip(codec.decode_one(b"head" + row, 4), values, strict=True))
 
 
 def test_a_row_as_bytes_is_what_the_docstring_says() -> None:
@@ -165,6 +174,21 @@ def test_keys_that_look_alike_differ(a: tuple[object, ...], b: tuple[object, ...
 @pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.int64, np.uint8])
 def test_an_integer_of_any_width_is_the_same_key(kind: type[np.integer]) -> None:
     assert encode_key(["L1", kind(7)]) == encode_key([np.str_("L1"), 7])
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("string", ["L1", "", "µ" * 127, "µ" * 128, "x" * 70_000]),
+        ("integer", [0, -1, 2**63 - 1, -(2**70)]),
+        ("date", [date(1, 1, 1), date(2025, 3, 3)]),
+    ],
+)
+def test_a_column_of_keys_is_what_its_values_are(kind: str, values: list[object]) -> None:
+    assert key_column(kind, values) == list(map(key_part, values))
+    for other in (None, 1.0, True, np.int64(1), "\ud800", datetime(2025, 3, 3)):
+        assert key_column(kind, [*values, other]) is None
+    assert key_column("", values) is None
 
 
 def test_a_null_is_no_key() -> None:

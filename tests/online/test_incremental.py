@@ -118,7 +118,8 @@ def _spoil(url: str, kind: str) -> None:
         source: Any = online._source
         if kind == "redis":
             client = source.client
-            name = next(iter(client.scan_iter(match=f"fs:{generation}:0:*")))
+            names = client.scan_iter(match=f"fs:{generation}:0:*")
+            name = max(names, key=client.strlen)  # not a tombstone
             value = client.get(name)
             client.set(name, value[:-9] + bytes([value[-9] ^ 1]) + value[-8:])
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import sqlite3
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fs_spark.errors import FeatureNotFoundError, RequestError, SchemaError
+from fs_spark.errors import FeatureNotFoundError, OnlineStoreError, RequestError, SchemaError
 from fs_spark.online import OnlineReader, open_online
 from fs_spark.online.codec import RowSchema
 from fs_spark.online.records import ServiceRecord, ViewRecord
@@ -86,6 +87,28 @@ def test_own_columns_are_kept_and_the_key_untouched(reader: OnlineReader) -> Non
     (found,) = reader.get("device_v1", [key], ["bin"])
     assert found == {**ONE, "note": "mine", "bin": 1}
     assert key == {**ONE, "note": "mine"}
+
+
+def test_answers_do_not_depend_on_what_else_is_asked(reader: OnlineReader) -> None:
+    more = {**ONE, "die_x": 1, "die_y": 11}
+    turned = dict(reversed(more.items()))
+    keys = [ONE, more, turned, {**ONE, "note": "µ"}, {**ONE, "wafer_id": None}, {**more, "die_x": np.int16(1)}]
+    for some in (keys, keys[:2], keys[:3], keys[3:], tuple(keys)):
+        found = reader.get("device_v1", some)
+        assert found == [reader.get("device_v1", [key])[0] for key in some]
+        assert [list(answer)[: len(key)] for key, answer in zip(some, found, strict=True)] == [list(k) for k in some]
+
+
+def test_names_may_hold_what_python_reads_otherwise(tmp_path: Path) -> None:
+    names = ["it's", 'a "b"', "back\\slash", "two\nlines", "µ", "{x}", "]"]
+    view = dataclasses.replace(LOTS, features=tuple((name, LOTS.schema.names[i % 2]) for i, name in enumerate(names)))
+    record = ServiceRecord("odd", (view,))
+    batch = lot_batch([("L1", 5_000_000, 5_000_000, 4, "µFlex")])
+    SqliteOnline(tmp_path / "odd.db").publish(record, [rows_of(view, [batch])])
+    with open_online(f"sqlite:///{tmp_path / 'odd.db'}") as odd:
+        values = {name: (4, "µFlex")[i % 2] for i, name in enumerate(names)}
+        assert odd.get("odd", [{"lot_id": "L1"}]) == [{"lot_id": "L1", **values}]
+        assert odd.get("odd", [{"lot_id": "L1"}], names[:1]) == [{"lot_id": "L1", "it's": 4}]
 
 
 def test_numpy_integers_are_keys(reader: OnlineReader) -> None:
@@ -284,3 +307,27 @@ def test_one_key_takes_well_under_a_millisecond(reader: OnlineReader) -> None:
         reader.get("device_v1", [ONE])
         times.append(time.perf_counter() - start)
     assert statistics.median(times) < 1e-3
+
+
+def test_a_file_that_was_made_again_is_read_anew(reader: OnlineReader, path: Path) -> None:
+    assert reader.get("device_v1", [ONE])[0]["wafers_done"] == 4
+    for left in path.parent.glob(f"{path.name}*"):
+        left.unlink()
+    with pytest.raises(OnlineStoreError, match="cannot be read"):
+        reader.get("device_v1", [ONE])
+    SqliteOnline(path).publish(DEVICE, few_rows(DEVICE, wafers_done=9))
+    assert reader.get("device_v1", [ONE])[0]["wafers_done"] == 9
+
+
+def test_defaults_are_said_in_the_status(path: Path, tmp_path: Path) -> None:
+    record = dataclasses.replace(DEVICE, defaults=(("wafers_done", -1), ("tester", "none")))
+    SqliteOnline(path).publish(record, few_rows(record))
+    with open_online(f"sqlite:///{path}") as online:
+        key = {**ONE, "lot_id": "L9"}
+        (found,) = online.get("device_v1", [key], ["wafers_done", "tester"], status=True)
+        assert (found["wafers_done"], found["tester"], found["lots__v2.1__status"]) == (-1, "none", "default")
+        os.rename(path, tmp_path / "away.db")
+        (found,) = online.get("device_v1", [key], ["wafers_done"], status=True)
+        assert (found["wafers_done"], found["lots__v2.1__status"]) == (-1, "down")
+        with pytest.raises(OnlineStoreError, match="cannot be read"):
+            online.get("device_v1", [key], ["wafers_done", "bin"])

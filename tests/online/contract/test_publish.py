@@ -232,7 +232,9 @@ def test_a_child_after_a_fork_reads_on(place: Place, store: OnlineStore) -> None
         (0, 9, 3, True),
         (0, 3, 9, False),
         (0, 3, 3, True),  # the same rows
-        ("came", 9, 3, False),  # it was there when the export began
+        ("came", 3, 9, False),  # it was there when the export began
+        ("came", 3, 3, False),  # all rows anew, as asked
+        ("came", 9, 3, True),  # an update may have brought it since, under the same number
     ],
 )
 def test_an_export_that_was_overtaken_writes_nothing(
@@ -249,6 +251,23 @@ def test_an_export_that_was_overtaken_writes_nothing(
     assert xs(place.url, "a") == [float(came) if is_overtaken and came is not None else -1.0]
     stands = before if is_overtaken else report.generation
     wait_for(lambda: place.generations() == {stands}, seconds=5)
+
+
+def test_a_full_export_does_not_replace_a_newer_update(place: Place, store: OnlineStore) -> None:
+    seen = store.publish(SERVICE, readings(SERVICE, [reading("a", 1.0)])).generation
+    based_on = store.published(SERVICE.service)
+    assert based_on is not None
+    newer = at_version(SERVICE, 2)
+
+    def meanwhile() -> Iterator[ViewRows]:
+        yield from readings(SERVICE, [reading("a", 1.0)])
+        if "sqlite" not in place.url:  # a file has one writer at a time
+            store.update(newer, readings(newer, [reading("a", 2.0)]), based_on=based_on)
+
+    if "sqlite" in place.url:
+        store.update(newer, readings(newer, [reading("a", 2.0)]), based_on=based_on)
+    assert store.publish(SERVICE, meanwhile(), seen=seen).overtaken
+    assert xs(place.url, "a") == [2.0]
 
 
 def test_a_record_of_a_newer_layout_is_refused(

@@ -8,10 +8,12 @@ import time
 
 import pytest
 
-from fs_spark.online import open_online
+from fs_spark.errors import RequestError
+from fs_spark.online import open_online, open_pusher
 from fs_spark.online.codec import RowSchema
 from fs_spark.online.protocol import OnlineStore
 from fs_spark.online.records import Published
+from fs_spark.online.request import moment_of
 from tests.online.contract.kinds import SERVICE, Place, ask, at_version, pushed, reading, readings, xs
 
 LONG_S = 600.0
@@ -144,3 +146,27 @@ def test_rows_pushed_by_many_are_seen_by_an_open_reader(place: Place, store: Onl
         for event in range(51, 81):
             store.push(published, [pushed("a", float(event), event=event)], expires_s=LONG_S)
             assert reader.get(SERVICE.service, [{"k": "a"}], ["x"])[0]["x"] == float(event)
+
+
+def test_a_pushed_row_answers_until_a_later_one_is_known(place: Place, store: OnlineStore) -> None:
+    """Of the exported rows one is known only later: until then the pushed row is the newest that is seen."""
+    rows = [reading("a", 1.0, event=50), ("a", 100, 200, 0, 3.0, 0)]
+    store.publish(SERVICE, readings(SERVICE, rows))
+    found = store.published(SERVICE.service)
+    assert found is not None
+    assert store.push(found, [pushed("a", 2.0, event=70)], expires_s=LONG_S) == 1
+    with open_online(place.url) as reader:
+        said = [reader.get(SERVICE.service, [{"k": "a"}], ["x"], at=moment_of(t))[0]["x"] for t in (60, 70, 199, 200)]
+    assert said == [1.0, 2.0, 2.0, 3.0]
+
+
+def test_a_key_of_another_type_is_refused(place: Place, store: OnlineStore, published: Published) -> None:
+    row = {"event_timestamp": moment_of(60), "x": 2.0}
+    with open_pusher(place.url) as pusher:
+        with pytest.raises(RequestError, match="row 0, column 'k' is string, found 5"):
+            pusher.push(SERVICE.service, "readings", [{**row, "k": 5}])
+        with pytest.raises(RequestError, match="row 1 lacks k"):
+            pusher.push(SERVICE.service, "readings", [{**row, "k": "b"}, row])
+        assert store.published(SERVICE.service).pushed is False  # type: ignore[union-attr]
+        assert pusher.push(SERVICE.service, "readings", [{**row, "k": "a"}]) == 1
+    assert xs(place.url, "a") == [2.0]

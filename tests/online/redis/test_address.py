@@ -186,3 +186,10 @@ def test_an_address_shows_no_login() -> None:
     assert SECRET not in repr(address)
     assert address.password == SECRET
     assert address.shown == "redis://***@h:1"
+
+
+@pytest.mark.parametrize("url", ["redis://:hunter2/x@host", "redis://me:hun?ter2@host:1", "redis://me:hunter2#x@host"])
+def test_a_password_that_ends_its_place_is_in_no_error(url: str) -> None:
+    with pytest.raises(RequestError, match="FS_SPARK_REDIS_PASSWORD") as fault:
+        redis_address(url)
+    assert "hun" not in str(fault.value)

@@ -589,3 +589,36 @@ def test_memory_of_a_key(tmp_path: Path) -> None:
         size += len("fs:2:0:")  # what stands before the key
         assert used <= size + 96, f"{used:.1f} bytes of memory for {size:.1f} of key and value"
         store.close()
+
+
+@pytest.mark.parametrize("is_update", [False, True])
+def test_a_server_that_lost_rows_while_they_were_written_is_found(tmp_path: Path, is_update: bool) -> None:
+    """It is killed and started from a snapshot of the middle: no command fails, and some rows are not there."""
+    server = Server(tmp_path)
+    record = at_version(SERVICE, 2)
+    with running(server):
+        store = opened(url_of(server))
+        store.publish(SERVICE, many(SERVICE, 100, 1.0))
+        based_on = store.published(SERVICE.service)
+
+        def lost() -> Iterator[ViewRows]:
+            with server.client() as client:
+                client.save()
+            yield from many(record, 100, 2.0)
+            server.kill()
+            server.start()
+
+        def written() -> None:
+            assert based_on is not None
+            if is_update:
+                store.update(record, lost(), based_on=based_on)
+            else:
+                store.publish(record, lost())
+
+        with pytest.raises(OnlineStoreError, match="some of them may be lost"):
+            written()
+        found = store.published(SERVICE.service)
+        assert found is not None
+        assert found.record == SERVICE
+        assert xs(url_of(server), ["k0", "k99"]) == [1.0, 1.0]
+        store.close()
