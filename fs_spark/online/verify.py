@@ -183,10 +183,13 @@ def _difference(record: ViewRecord, wanted: bytes, stored: bytes | None) -> str 
 def _up_to(record: ViewRecord, value: bytes) -> list[bytes]:
     """The rows of a value, each as its bytes; of states those that are said to be there."""
     codec = row_codec(record.stored)
-    rows = codec.decode_rows(value, HEAD.size)
-    if record.until_us is not None:
-        rows = [row for row in rows if row[0] is None or row[0] <= record.until_us]  # type: ignore[operator]
-    return [codec.encode(row) for row in rows]
+    found, at = [], HEAD.size
+    for row in codec.decode_rows(value, HEAD.size):
+        end = at + len(codec.encode(row))
+        if record.until_us is None or row[0] is None or row[0] <= record.until_us:  # type: ignore[operator]
+            found.append(value[at:end])
+        at = end
+    return found
 
 
 def _parts(chunks: Iterator[Chunk]) -> Iterator[tuple[list[bytes], list[bytes]]]:
