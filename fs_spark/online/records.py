@@ -369,7 +369,8 @@ class Loaded:
 class PublishReport:
     """What a publication wrote, by view; rows with a null key are left out, because no request can find them.
 
-    `overtaken` says that a newer publication came meanwhile, which stands, and that nothing was written.
+    `overtaken` says that a newer publication came meanwhile, which stands: of all rows nothing was written, of
+    an update no value in place of a later one.
     """
 
     service: str

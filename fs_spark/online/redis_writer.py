@@ -262,7 +262,7 @@ class RedisOnline:
                 said = record.after(found.record, based_on.record)
                 if said == found.record or self._put(said, found, generation, loaded):
                     self._confirm(record.service, generation)
-                    return PublishReport(record.service, loaded, generation)
+                    return PublishReport(record.service, loaded, generation, record.is_older_than(found.record))
         raise self._never_switched(record.service)
 
     def push(self, published: Published, rows: Sequence[Pushed], *, expires_s: float) -> int:

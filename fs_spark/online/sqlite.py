@@ -126,7 +126,7 @@ class SqliteOnline:
             said = record.after(found.record, based_on.record)
             if said != found.record:
                 _record(connection, said, found, found.generation, loaded)
-            return PublishReport(record.service, loaded, found.generation)
+            return PublishReport(record.service, loaded, found.generation, record.is_older_than(found.record))
 
     def push(self, published: Published, rows: Sequence[Pushed], *, expires_s: float) -> int:
         """Adds rows that stand until they expire, where no later one of their key does; gives how many stood."""

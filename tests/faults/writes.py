@@ -1,6 +1,6 @@
 """The points at which a verb writes, so that a test can stop there: to die, or to let another job go first.
 
-Every write of a table goes through `Tables._retried`, every publication through `SqliteOnline.publish`.
+Every write of a table goes through `Tables._retried`, every publication through `SqliteOnline.publish` or `update`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def writes_noted(stop: Callable[[int, When, str], None]) -> Iterator[list[str]]:
 
     What `stop` itself writes is not counted.
     """
-    real, published = Tables._retried, SqliteOnline.publish
+    real, published, updated = Tables._retried, SqliteOnline.publish, SqliteOnline.update
     names: list[str] = []
     inside = False
 
@@ -55,8 +55,11 @@ def writes_noted(stop: Callable[[int, When, str], None]) -> Iterator[list[str]]:
     def publish(self: SqliteOnline, *args: Any, **more: Any) -> Any:
         return around("online", lambda: published(self, *args, **more))
 
-    Tables._retried, SqliteOnline.publish = retried, publish  # type: ignore[method-assign]
+    def update(self: SqliteOnline, *args: Any, **more: Any) -> Any:
+        return around("online", lambda: updated(self, *args, **more))
+
+    Tables._retried, SqliteOnline.publish, SqliteOnline.update = retried, publish, update  # type: ignore[method-assign]
     try:
         yield names
     finally:
-        Tables._retried, SqliteOnline.publish = real, published  # type: ignore[method-assign]
+        Tables._retried, SqliteOnline.publish, SqliteOnline.update = real, published, updated  # type: ignore[method-assign]

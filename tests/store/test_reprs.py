@@ -30,7 +30,8 @@ def test_reports_are_shown_in_a_line() -> None:
         "MaterializeReport(die_geometry__v1.0: 4 wafers written, 0 removed; lot__v1.0: 1 lots written, 2 removed; "
         "3 dies of p off its map)"
     )
-    assert repr(ExportReport("s", "sqlite:///x", {"v": 9}, {"v": 2}, False)) == "ExportReport(s: v 9 rows at version 2)"
+    full = ExportReport("s", "sqlite:///x", {"v": 9}, {"v": 2}, False, "full", 3)
+    assert repr(full) == "ExportReport(s: full, generation 3, v 9 rows at version 2)"
     assert repr(ExportReport("s", "sqlite:///x", {}, {}, True)) == "ExportReport(s is published as it is)"
     assert repr(RepairReport({}, {}, 0, False)) == "RepairReport(every row of every file is there once)"
     assert repr(VacuumReport((TableVacuum("t", 3),), 7, None, False)) == "VacuumReport(t: 3 files removed)"
