@@ -1,7 +1,7 @@
 """Arrow batches to stored keys and values, column by column; equal, byte for byte, to the codec's own encoding.
 
 Rows of fixed width are laid out by numpy in one array, texts and keys are joined by Arrow: no Python object for each
-row [1 M rows of 20 doubles under four keys: 2.6 s as tuples through `struct`, 0.7 s so].
+row.
 """
 
 from __future__ import annotations
